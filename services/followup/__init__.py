@@ -1,0 +1,1 @@
+"""From an ADT event to a follow-up task that a person works."""

@@ -1,0 +1,1 @@
+"""SQLAlchemy Core adapters of the use cases' ports."""

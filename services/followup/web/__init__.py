@@ -1,0 +1,1 @@
+"""HTTP: JSON API, health and the server-rendered worklist."""

@@ -1,0 +1,1 @@
+"""HL7 v2: a lossless tolerant view over bytes, data types and acknowledgements."""

@@ -1,0 +1,1 @@
+"""Technical parts both services stand on; no clinical word in here."""

@@ -1,0 +1,1 @@
+"""Simulated hospitals that know the truth from their own script, not from the product's rules."""
