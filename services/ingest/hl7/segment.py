@@ -1,0 +1,186 @@
+"""One segment of an HL7 v2 message: fields, repetitions, components, subcomponents (HL7 v2.5.1 ch. 2.5 and 2.6).
+
+Owns the reading of values out of one line of text. Promise: a segment is split into fields when it is first read and no
+further than asked; reading never raises, and what looks like an escape sequence but is none is kept and reported.
+
+Positions count from 1, as HL7 does; repetitions count from 0.
+"""
+
+import enum
+from dataclasses import dataclass
+from typing import Final
+
+from services.ingest.hl7.delimiters import Delimiters, unescape
+
+FINDINGS_MAX: Final = 100
+"""Findings kept for one message: more say nothing new, and a hostile message must not grow our memory."""
+
+NULL_TEXT: Final = '""'
+
+
+class Null(enum.Enum):
+    """HL7's null, ``""``: the sender deletes the value (ch. 2.5.3). Use the constant `NULL`."""
+
+    NULL = NULL_TEXT
+
+
+NULL: Final = Null.NULL
+
+Value = str | Null | None
+"""A value as read: text, `NULL` where the sender deletes it, ``None`` where it is absent or empty."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What was tolerated, guessed or out of order: a stable kebab-case code and where, like ``PID-7``."""
+
+    code: str
+    where: str | None = None
+
+
+class Reading:
+    """What the segments of one message share: its delimiters, the charset it was decoded with, and its findings."""
+
+    __slots__ = ("_noted", "charset", "delimiters")
+
+    def __init__(self, delimiters: Delimiters, charset: str) -> None:
+        self.delimiters = delimiters
+        self.charset = charset
+        self._noted: dict[tuple[str, str | None], None] = {}
+
+    def note(self, code: str, where: str | None) -> None:
+        """Record a finding once."""
+        if len(self._noted) < FINDINGS_MAX:
+            self._noted[code, where] = None
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What was found so far, in the order it was found."""
+        return tuple(Finding(code=code, where=where) for code, where in self._noted)
+
+
+class Segment:
+    """A segment, split into fields when first read.
+
+    Attributes:
+        id: Its name in capitals, like ``PID``.
+        number: Which one of its name it is, from 1.
+        delimiters: The message's delimiters.
+    """
+
+    __slots__ = ("_fields", "_line", "_reading", "delimiters", "id", "number")
+
+    def __init__(self, reading: Reading, line: str, number: int = 1) -> None:
+        self.id = line[:3].upper()
+        self.number = number
+        self.delimiters = reading.delimiters
+        self._reading = reading
+        self._line = line
+        self._fields: list[str] | None = None
+
+    def _split(self) -> list[str]:
+        self._fields = fields = self._line.split(self.delimiters.field)
+        return fields
+
+    def __len__(self) -> int:
+        """The number of fields."""
+        return len(self._fields or self._split()) - 1
+
+    def field(self, field: int) -> str:
+        """Return the raw text of a field, all repetitions, nothing unescaped; empty where absent."""
+        fields = self._fields or self._split()
+        return fields[field] if field < len(fields) else ""
+
+    def repetitions(self, field: int) -> list[str]:
+        """Return the raw text of each repetition, empty ones too; none where the field is empty."""
+        text = self.field(field)
+        return text.split(self.delimiters.repetition) if text else []
+
+    def value(self, field: int, component: int = 1, subcomponent: int = 1, repetition: int = 0) -> Value:
+        """Return an unescaped value: ``None`` where absent or empty, `NULL` for ``""``.
+
+        A field of one component is its component 1, a component of one subcomponent is its subcomponent 1
+        (ch. 2.10). ``component=0`` asks for the whole repetition and ``subcomponent=0`` for the whole component, for
+        text in which a sender left delimiters unescaped.
+        """
+        fields = self._fields or self._split()
+        text = fields[field] if field < len(fields) else ""
+        if not text:
+            return None
+        delimiters = self.delimiters
+        if delimiters.repetition in text:
+            text = _part(text, delimiters.repetition, repetition)
+        elif repetition:
+            return None
+        if component:
+            if delimiters.component in text:
+                text = _part(text, delimiters.component, component - 1)
+            elif component > 1:
+                return None
+            if subcomponent:
+                if delimiters.subcomponent in text:
+                    text = _part(text, delimiters.subcomponent, subcomponent - 1)
+                elif subcomponent > 1:
+                    return None
+        if delimiters.escape in text:
+            return self.unescape(text, field)
+        return (NULL if text == NULL_TEXT else text) if text else None
+
+    def component(self, field: int, component: int = 1, *, repetition: int = 0, subcomponent: int = 1) -> str:
+        """Return an unescaped value as text: empty where it is absent, empty or null."""
+        value = self.value(field, component, subcomponent, repetition)
+        return value if isinstance(value, str) else ""
+
+    def is_null(self, field: int) -> bool:
+        """Say whether the sender deletes the whole field: ``""`` in it and nothing else."""
+        text = self.field(field)
+        if NULL_TEXT not in text:
+            return False
+        marks = self.delimiters
+        return not text.replace(NULL_TEXT, "").strip(marks.repetition + marks.component + marks.subcomponent)
+
+    def unescape(self, raw: str, field: int) -> str:
+        """Return raw text of this field with its escape sequences resolved; what is none is noted and kept."""
+        if self.delimiters.escape not in raw:
+            return raw
+        text, faults = unescape(raw, self.delimiters, self._reading.charset)
+        for code in faults:
+            self.note(code, field)
+        return text
+
+    def note(self, code: str, field: int) -> None:
+        """Record a finding about a field of this segment."""
+        self._reading.note(code, self.locate(field))
+
+    def locate(self, field: int) -> str:
+        """Return where a field is, in the form of findings: ``PID-7``, or ``NK1[2]-5`` in the second of its name."""
+        occurrence = f"[{self.number}]" if self.number > 1 else ""
+        return f"{self.id}{occurrence}-{field}"
+
+
+class HeaderSegment(Segment):
+    """MSH, whose field 1 is the field separator and whose field 2 is never taken apart (ch. 2.15.9.1 and .2)."""
+
+    __slots__ = ()
+
+    def __init__(self, reading: Reading, line: str) -> None:
+        super().__init__(reading, line)
+        self._split().insert(1, reading.delimiters.field)
+
+    def repetitions(self, field: int) -> list[str]:
+        """Return the raw text of each repetition; MSH-1 and MSH-2 are one."""
+        return [self.field(field)] if field <= _ENCODING_CHARACTERS else super().repetitions(field)
+
+    def value(self, field: int, component: int = 1, subcomponent: int = 1, repetition: int = 0) -> Value:
+        """Return an unescaped value, as any segment does; MSH-1 and MSH-2 as they are."""
+        if field <= _ENCODING_CHARACTERS:
+            return self.field(field) or None
+        return super().value(field, component, subcomponent, repetition)
+
+
+_ENCODING_CHARACTERS: Final = 2
+
+
+def _part(text: str, delimiter: str, index: int) -> str:
+    parts = text.split(delimiter, index + 1)
+    return parts[index] if index < len(parts) else ""

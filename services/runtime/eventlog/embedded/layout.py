@@ -1,0 +1,244 @@
+"""How the embedded log lies on disk: the files, the tables, the checksum, and the connections that suit them.
+
+`log.db` holds the records. Each (topic, partition) is a *stream* with a small number; a record's rowid is that
+number and its offset packed together, so a stream is one range of one table, an append is one row, and the greatest
+rowid below a stream's limit is its last offset. Measured against a table WITHOUT ROWID on (topic, partition, offset):
+a record of 3.5 KB stays in one page instead of spilling into an overflow page, 10 to 20 % less time and space.
+
+Offsets are dense and start at 0 (the port promises less); a missing row is therefore damage, and is reported as such.
+The checksum (CRC-32) covers a record's place, time, key, headers and value: SQLite checks the frames of its
+write-ahead log but not the pages of the database file, where a flipped bit would otherwise be delivered (fault F09).
+
+The write-ahead log is synced on every commit (`synchronous=FULL`, and F_FULLFSYNC where macOS needs it); files are
+readable by their owner only. Source: DESIGN §5, `streaming.md` §7, https://www.sqlite.org/wal.html.
+"""
+
+import os
+import sqlite3
+import struct
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from services.runtime.errors import Permanent, Transient
+
+LOG_FILE = "log.db"
+FORMAT = 1
+PARTITIONS_DEFAULT = 4  # fixed when the log is created; four consumers at once are plenty for one machine
+PARTITIONS_MAX = 1024
+BUSY_TIMEOUT_S = 5.0  # a backup or a shell holds the file for moments, not longer (F31)
+OFFSET_BITS = 40  # 10^12 records a partition: 34 years at 1,000 a second; leaves 2^23 streams in SQLite's 63 bits
+
+_OFFSET_MASK = (1 << OFFSET_BITS) - 1
+_SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS stream"
+    " (id INTEGER PRIMARY KEY, topic TEXT NOT NULL, partition INTEGER NOT NULL, UNIQUE (topic, partition))",
+    "CREATE TABLE IF NOT EXISTS record"
+    " (id INTEGER PRIMARY KEY, timestamp_us INTEGER NOT NULL, checksum INTEGER NOT NULL,"
+    " key BLOB NOT NULL, headers BLOB NOT NULL, value BLOB NOT NULL)",
+    f"INSERT OR IGNORE INTO meta VALUES ('format', {FORMAT})",
+)
+_PLACE = struct.Struct("<qq")
+
+Headers = tuple[tuple[str, bytes], ...]
+_encoder = msgspec.msgpack.Encoder()
+_headers_decoder = msgspec.msgpack.Decoder(Headers)
+
+
+def record_id(stream: int, offset: int) -> int:
+    """Return the rowid of a stream's offset."""
+    return stream << OFFSET_BITS | offset
+
+
+def offset_of(identifier: int) -> int:
+    """Return the offset in a rowid."""
+    return identifier & _OFFSET_MASK
+
+
+def encode_headers(headers: Headers) -> bytes:
+    """Return headers as stored."""
+    return _encoder.encode(headers)
+
+
+def decode_headers(stored: bytes) -> Headers:
+    """Return stored headers.
+
+    Raises:
+        msgspec.DecodeError: they are not what `encode_headers` wrote.
+    """
+    return _headers_decoder.decode(stored)
+
+
+def checksum(identifier: int, timestamp_us: int, key: bytes, headers: bytes, value: bytes) -> int:
+    """Return the CRC-32 of a record and its place."""
+    return zlib.crc32(value, zlib.crc32(headers, zlib.crc32(key, zlib.crc32(_PLACE.pack(identifier, timestamp_us)))))
+
+
+def open_for_writing(
+    folder: Path, *, partitions: int, factory: type[sqlite3.Connection] = sqlite3.Connection
+) -> sqlite3.Connection:
+    """Open the log of a data folder, making it first if there is none, for the one writer.
+
+    `partitions` counts only when the log is made. The connection may be used from another thread than this one.
+
+    Raises:
+        Permanent: `data-folder-unusable`, `log-damaged`, `log-format-unknown`.
+        Transient: `log-unavailable`.
+    """
+    assert 1 <= partitions <= PARTITIONS_MAX, f"a log has 1 to {PARTITIONS_MAX} partitions, not {partitions}"
+    path = folder / LOG_FILE
+    try:
+        new = not path.exists()
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        connection = connect(path, factory)
+        try:
+            _prepare(connection, partitions)
+        except BaseException:
+            connection.close()
+            raise
+        if new:
+            _sync_folder(folder)
+    except OSError as error:
+        raise unusable(folder, str(error.strerror)) from error
+    except sqlite3.Error as error:
+        raise unreadable(path, error) from error
+    return connection
+
+
+def open_for_reading(folder: Path) -> sqlite3.Connection:
+    """Open the log of a data folder to read; only the calling thread may use the connection.
+
+    Raises:
+        Permanent: `log-missing`, `log-damaged`, `log-format-unknown`.
+        Transient: `log-unavailable`.
+    """
+    path = folder / LOG_FILE
+    if not path.exists():
+        raise Permanent(
+            "log-missing", f"there is no event log at {path}; start `afterstay run` on this folder once to make it"
+        )
+    try:
+        # Not opened read-only: after a crash the first reader has to be able to recover the write-ahead log.
+        connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+        connection.text_factory = bytes  # damage may turn a blob into text that is not UTF-8
+        connection.execute("PRAGMA query_only = ON")
+        check_format(connection)
+    except sqlite3.Error as error:
+        raise unreadable(path, error) from error
+    return connection
+
+
+def connect(path: Path, factory: type[sqlite3.Connection] = sqlite3.Connection) -> sqlite3.Connection:
+    """Open a SQLite file for explicit transactions, in write-ahead mode.
+
+    Raises:
+        Permanent: `data-folder-unusable`, where the file system cannot share memory between processes.
+    """
+    connection = sqlite3.connect(
+        path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, factory=factory
+    )
+    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    if mode != "wal":
+        connection.close()
+        raise unusable(path.parent, f"SQLite answered journal_mode={mode} where WAL is needed")
+    return connection
+
+
+def read_meta(connection: sqlite3.Connection) -> Mapping[str, int]:
+    """Return the log's format and partition count; empty while the log is being made."""
+    tables = connection.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'meta'").fetchone()
+    if tables == (0,):
+        return {}
+    rows = connection.execute("SELECT CAST(name AS BLOB), value FROM meta")
+    return {name.decode(): value for name, value in rows}
+
+
+def check_format(connection: sqlite3.Connection) -> int:
+    """Return the partition count of a log that this code can read.
+
+    Raises:
+        Permanent: `log-format-unknown`.
+        Transient: `log-unavailable`, while another process is making it.
+    """
+    meta = read_meta(connection)
+    if not meta:
+        raise Transient("log-unavailable", "the event log is being made by another process; try again")
+    if meta.get("format") != FORMAT:
+        raise Permanent(
+            "log-format-unknown",
+            f"the event log has format {meta.get('format')} and this version reads format {FORMAT}; use the "
+            "version of afterstay that wrote it",
+        )
+    return meta["partitions"]
+
+
+def read_streams(connection: sqlite3.Connection) -> dict[str, dict[int, int]]:
+    """Return the stream number of each partition of each topic that was ever written."""
+    streams: dict[str, dict[int, int]] = {}
+    for topic, partition, stream in connection.execute("SELECT CAST(topic AS BLOB), partition, id FROM stream"):
+        streams.setdefault(topic.decode(), {})[partition] = stream
+    return streams
+
+
+def read_end_offset(connection: sqlite3.Connection, stream: int) -> int:
+    """Return the offset that the stream's next record gets; one seek, whatever the length."""
+    row = connection.execute(
+        "SELECT id FROM record WHERE id BETWEEN ? AND ? ORDER BY id DESC LIMIT 1",
+        (record_id(stream, 0), record_id(stream, _OFFSET_MASK)),
+    ).fetchone()
+    return 0 if row is None else offset_of(row[0]) + 1
+
+
+def unusable(folder: Path, why: str) -> Permanent:
+    """Return the error for a folder that cannot hold the log."""
+    return Permanent(
+        "data-folder-unusable",
+        f"the data folder {folder} cannot hold the event log ({why}); it must exist, be writable, and lie on a "
+        "local disk",
+    )
+
+
+def unreadable(path: Path, error: sqlite3.Error) -> Permanent | Transient:
+    """Return the error for a log file that SQLite will not read as a whole."""
+    if is_damage(error):
+        return Permanent(
+            "log-damaged",
+            f"{path} is damaged ({error.sqlite_errorname}); keep it, restore the data folder from a backup and let "
+            "the hospitals send again what came after it",
+        )
+    return Transient("log-unavailable", f"{path} cannot be read now ({error_name(error)}); try again")
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Tell whether SQLite found the file's structure broken, as against busy or out of reach."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def error_name(error: sqlite3.Error) -> str:
+    """Return SQLite's name of the error, or the exception's when the driver itself raised it."""
+    return str(getattr(error, "sqlite_errorname", type(error).__name__))
+
+
+def _prepare(connection: sqlite3.Connection, partitions: int) -> None:
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA fullfsync = ON")
+    connection.execute("PRAGMA wal_autocheckpoint = 0")  # the writer chooses when, after it has answered
+    connection.execute("BEGIN IMMEDIATE")
+    with connection:
+        for statement in _SCHEMA:
+            connection.execute(statement)
+        connection.execute("INSERT OR IGNORE INTO meta VALUES ('partitions', ?)", (partitions,))
+    check_format(connection)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the new file's name durable, not only its content."""
+    for directory in (folder, folder.parent):
+        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
