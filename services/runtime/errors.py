@@ -17,6 +17,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 _CODE = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
@@ -26,9 +27,12 @@ class AfterstayError(Exception):
 
     def __init__(self, code: str, message: str) -> None:
         assert _CODE.fullmatch(code), f"error code {code!r} is not kebab-case"
-        super().__init__(message)
+        super().__init__(code, message)
         self.code = code
         self.message = message
+
+    def __str__(self) -> str:
+        return self.message
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.code!r}, {self.message!r})"
@@ -66,7 +70,10 @@ class ConfigurationProblem:
 class ConfigurationError(Permanent):
     """A file or setting that an operator wrote is wrong; `problems` lists everything found, not only the first."""
 
-    def __init__(self, problems: Sequence[ConfigurationProblem], *, code: str = "configuration-invalid") -> None:
+    def __init__(self, problems: Sequence[ConfigurationProblem], code: str = "configuration-invalid") -> None:
         assert problems, "a configuration error names at least one problem"
         super().__init__(code, "\n".join(str(problem) for problem in problems))
         self.problems = tuple(problems)
+
+    def __reduce__(self) -> tuple[type[Self], tuple[tuple[ConfigurationProblem, ...], str]]:
+        return type(self), (self.problems, self.code)  # so that it survives the way back from a worker process

@@ -67,10 +67,14 @@ def group_fragments(fragments: Iterable[Fragment]) -> Grouping:
     return Grouping(stays=tuple(tuple(group) for group in groups), waiting=tuple(waiting))
 
 
-def _start(group: Sequence[Fragment]) -> tuple[datetime, str]:
+def began_at(group: Sequence[Fragment]) -> datetime:
     """Return when a stay begins: its earliest admission, where none is stated its earliest fragment."""
     arrivals = [_at(one) for one in group if one.admit_time is not None or one.admissions]
-    return min(arrivals or [_at(one) for one in group]), group[0].key
+    return min(arrivals or [_at(one) for one in group])
+
+
+def _start(group: Sequence[Fragment]) -> tuple[datetime, str]:
+    return began_at(group), group[0].key
 
 
 def _at(fragment: Fragment) -> datetime:

@@ -234,12 +234,16 @@ def _untimely(case: _Case) -> NoTask | NeedsReview | None:
         stated = start_of_local_day(discharge.discharged_on, case.zone)
         ahead = discharge.discharged_on - learned_on
     else:
-        stated = discharge.discharged_at.astimezone(UTC)
+        stated = discharge.discharged_at
         ahead = stated - discharge.learned_at
     if ahead > protocol.ahead_max:
         return NeedsReview(reason="discharge-ahead", text="The discharge was stated to lie days ahead of its receipt.")
     if ahead > protocol.skew and case.now < stated:
-        return NoTask(reason="not-yet", text="The stated time of discharge has not come yet.", until=stated)
+        return NoTask(
+            reason="not-yet",
+            text="The stated time of discharge has not come yet.",
+            until=stated.astimezone(UTC),
+        )
     return None
 
 

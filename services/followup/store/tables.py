@@ -166,7 +166,6 @@ source_patient = sa.Table(
     metadata,
     sa.Column("id", _serial, primary_key=True),
     sa.Column("key", sa.Text, nullable=False, unique=True),
-    sa.Column("state", sa.Text, nullable=False),
 )
 
 stay = sa.Table(
@@ -184,6 +183,8 @@ stay = sa.Table(
     sa.Column("match", sa.Text, nullable=False),
     sa.Column("follow_up", sa.Text, nullable=False),
     sa.Column("follow_up_reason", sa.Text),
+    sa.Column("outcome", sa.Text, nullable=False),
+    sa.Column("outcome_reason", sa.Text, nullable=False),
     sa.Column("updated_at", Instant, nullable=False),
     sa.Index("ix_stay_source_patient_id", "source_patient_id"),
     sa.Index("ix_stay_visit_number_visit_authority", "visit_number", "visit_authority"),

@@ -3,8 +3,8 @@
 Owns the reading of MSH-18 (HL7 v2.5.1 ch. 2.15.9.18, table 0211) and of what senders write instead, and the choice of
 another charset where the declared one is missing or contradicts the bytes.
 
-Promise: `decode_bytes` always gives a text, and whatever was guessed stands in ``findings``. Decoding is strict, so that
-no byte is ever replaced; the last resort, ISO 8859-1, has a character for each byte. A message is decoded as a whole
+Promise: `decode_bytes` always gives a text, and whatever was guessed stands in ``findings``. Decoding is strict, so no
+byte is ever replaced; the last resort, ISO 8859-1, has a character for each byte. A message is decoded as a whole
 before it is split, because the double-byte text of ISO-2022-JP, GB 18030 and Big5 contains the bytes of delimiters.
 """
 
@@ -164,10 +164,8 @@ def _contradicts(data: bytes, declared: str) -> bool:
 
 
 def _guess(data: bytes) -> tuple[str, str]:
-    candidates = ("ascii", "utf-8", "cp1252")
-    if _DOUBLE_BYTE_SHIFT in data:
-        candidates = (_JAPANESE_7BIT, *candidates)
-    for charset in candidates:
+    japanese = (_JAPANESE_7BIT,) if _DOUBLE_BYTE_SHIFT in data else ()
+    for charset in (*japanese, "ascii", "utf-8", "cp1252"):
         text = _decode_strictly(data, charset)
         if text is not None:
             return text, charset

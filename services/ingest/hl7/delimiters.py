@@ -7,7 +7,6 @@ any text can be unescaped: what is no escape sequence stays as it is and is repo
 
 import dataclasses
 import re
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
 
@@ -101,7 +100,7 @@ def _assign(separator: str, marks: str) -> tuple[Delimiters, str | None]:
     truncation = marks[_ENCODING_CHARACTERS:] or None
     if truncation is not None and (len(truncation) > 1 or truncation in (separator, *used)):
         finding, truncation = "encoding-characters-long", None
-    component, repetition, escape_mark, subcomponent = used
+    component, repetition, escape_mark, subcomponent = tuple(used)
     delimiters = Delimiters(
         field=separator,
         component=component,
@@ -150,8 +149,8 @@ def _named(delimiters: Delimiters) -> dict[str, str]:
 def unescape(text: str, delimiters: Delimiters, charset: str) -> tuple[str, tuple[str, ...]]:
     """Return text with its escape sequences resolved, and codes for what was no escape sequence and stays as it is.
 
-    ``charset`` is the codec for ``\\X..\\``. Findings: ``escape-unclosed`` (a lone escape character),
-    ``escape-unknown``, ``escape-hex-malformed`` (not hex, of odd length, or no text in this charset).
+    ``charset`` is the codec that hex escapes are in. Findings: ``escape-lone`` (an escape character left
+    unescaped), ``escape-unknown``, ``escape-hex-malformed`` (not hex, of odd length, or no text in this charset).
     """
     mark = delimiters.escape
     pieces = text.split(mark)
@@ -161,31 +160,28 @@ def unescape(text: str, delimiters: Delimiters, charset: str) -> tuple[str, tupl
     position, last = 1, len(pieces) - 1
     while position <= last:
         sequence = pieces[position]
-        meant = _resolve(sequence, named, charset) if position < last else None
-        if meant is None:
-            findings[_fault(sequence, closed=position < last)] = None
-            result += (mark, sequence)
-            position += 1
-        else:
+        closed = position < last
+        meant = _resolve(sequence, named, charset) if closed else None
+        if meant is not None:
             result += (meant, pieces[position + 1])
             position += 2
+        elif closed and _LOOKS_LIKE_ESCAPE.fullmatch(sequence):
+            findings["escape-hex-malformed" if sequence.startswith("X") else "escape-unknown"] = None
+            result += (mark, sequence, mark, pieces[position + 1])
+            position += 2
+        else:
+            findings["escape-lone"] = None
+            result += (mark, sequence)
+            position += 1
     return "".join(result), tuple(findings)
 
 
-def _fault(sequence: str, *, closed: bool) -> str:
-    if not closed:
-        return "escape-unclosed"
-    return "escape-hex-malformed" if sequence.startswith("X") else "escape-unknown"
-
-
-_COMMAND: Final = re.compile(r"\.(br|sp|ce|sk|fi|nf|in|ti)([+-]?[0-9]{0,4})")
-_COMMANDS: Final[dict[str, Callable[[int], str]]] = {
-    # Ch. 2.7.6. Indents, centering and word wrap are of no use in a field; their breaks are.
-    "br": lambda _: "\n",
-    "ce": lambda _: "\n",
-    "sp": lambda count: "\n" * count,
-    "sk": lambda count: " " * count,
-}
+# A character set switch, a local or a malformed sequence. Anything else between two escape characters is text, and the
+# second of them may begin a sequence: a sender that forgets to escape a backslash still means its others.
+_LOOKS_LIKE_ESCAPE: Final = re.compile(r"[A-Z][0-9A-F]*|[XZ][0-9A-Za-z]*|\.[a-z]{2}[+-]?[0-9]*")
+_COMMAND: Final = re.compile(r"\.(br|sp|ce|sk|fi|nf|in|ti)\+?(-?[0-9]{0,4})(?<!-)")
+# Ch. 2.7.6. Indents, centering and word wrap are of no use in a field; their breaks are.
+_COMMANDS: Final = {"br": "\n", "ce": "\n", "sp": "\n", "sk": " ", "fi": "", "nf": "", "in": "", "ti": ""}
 
 
 def _resolve(sequence: str, named: dict[str, str], charset: str) -> str | None:
@@ -198,8 +194,7 @@ def _resolve(sequence: str, named: dict[str, str], charset: str) -> str | None:
     command = _COMMAND.fullmatch(sequence)
     if command is None:
         return None
-    count = min(int(command[2] or 1), ESCAPED_LINES_MAX) if command[2] not in ("+", "-") else 1
-    return _COMMANDS.get(command[1], lambda _: "")(count)
+    return _COMMANDS[command[1]] * min(int(command[2] or 1), ESCAPED_LINES_MAX)
 
 
 def _decode_hex(digits: str, charset: str) -> str | None:

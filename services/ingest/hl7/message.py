@@ -34,13 +34,15 @@ from services.ingest.hl7.segment import Finding, HeaderSegment, Reading, Segment
 _UTF8_MARK: Final = b"\xef\xbb\xbf"
 _LEADING: Final = re.compile(rb"(?:\xef\xbb\xbf|[\t-\r \x1c])*+")
 _FRAMING: Final = "\x0b\x1c"  # MLLP's start and end byte
-_EDGES: Final = " \t\x0c\x00" + _FRAMING
+_BLANKS: Final = " \t\r\n\x0c\x00"
 _TRAILING: Final = "\r\n" + _FRAMING
 _ENVELOPES: Final = (b"FHS", b"BHS", b"BTS", b"FTS")  # ch. 2.10.3: a batch, which is no message
 _SEGMENT_ID: Final = re.compile(r"[A-Z][A-Z0-9]{2}")
+# Only a shortcut: any name of this form is a segment.
+_USUAL_IDS: Final = frozenset(("MSH", "EVN", "PID", "PD1", "NK1", "PV1", "PV2", "ROL", "DG1", "GT1", "IN1", "OBX"))
 _CHARSET_FIELD: Final = 18
 
-_Notes = list[tuple[str, str | None]]
+_Notes = dict[tuple[str, str | None], None]
 _Index = dict[str, list[str]]
 
 
@@ -56,9 +58,7 @@ class Message:
 
     __slots__ = ("_built", "_index", "_lines", "_reading", "charset", "delimiters", "header", "raw")
 
-    def __init__(
-        self, *, raw: bytes, reading: Reading, header: HeaderSegment, lines: list[str], index: _Index
-    ) -> None:
+    def __init__(self, *, raw: bytes, reading: Reading, header: HeaderSegment, lines: list[str], index: _Index) -> None:
         self.raw = raw
         self.header = header
         self.charset = reading.charset
@@ -78,7 +78,12 @@ class Message:
         built = self._built.get(segment_id)
         if built is None:
             lines = self._index.get(segment_id, ())
-            built = tuple([Segment(self._reading, line, number) for number, line in enumerate(lines, 1)])
+            reading = self._reading
+            if len(lines) == 1:
+                built = (Segment(reading, segment_id, lines[0]),)
+            else:
+                numbered = enumerate(lines, 1)
+                built = tuple([Segment(reading, segment_id, line, number) for number, line in numbered])
             self._built[segment_id] = built
         return built
 
@@ -103,7 +108,7 @@ def parse(raw: bytes, *, charset_override: str | None = None) -> Message:
     Raises:
         Hl7SyntaxError: There is no readable header: this is not HL7, or its separators are missing, illegal or clash.
     """
-    notes: _Notes = []
+    notes: _Notes = {}
     decoded = None
     if raw.startswith(b"MSH") and raw.isascii() and b"\x1b" not in raw:
         text = raw.decode("ascii")
@@ -125,7 +130,7 @@ def parse(raw: bytes, *, charset_override: str | None = None) -> Message:
     else:
         reading.charset, charset_findings = decoded.charset, decoded.findings
     for code in charset_findings:
-        notes.append((code, "MSH-18"))
+        notes[code, "MSH-18"] = None
     for code, where in notes:
         reading.note(code, where)
     return Message(raw=raw, reading=reading, header=header, lines=lines, index=index)
@@ -137,7 +142,7 @@ def _read_delimiters(top: str, separator: str, notes: _Notes) -> Delimiters:
     encoding, _, rest = top[4:].partition(separator or "|")
     delimiters, finding = read_delimiters(separator, encoding, rest)
     if finding is not None:
-        notes.append((finding, "MSH-2"))
+        notes[finding, "MSH-2"] = None
     return delimiters
 
 
@@ -158,7 +163,7 @@ def _decode(raw: bytes, override: str | None, notes: _Notes) -> DecodedText:
         raise _not_a_message(body)
     text = decoded.text
     if not text.startswith("MSH"):
-        notes.append(("segment-id-lower-case", "MSH"))
+        notes["segment-id-lower-case", "MSH"] = None
         text = "MSH" + text[3:]
     return DecodedText(text=text, charset=decoded.charset, findings=decoded.findings)
 
@@ -169,7 +174,7 @@ def _decode_wide(body: bytes, codec: str, notes: _Notes) -> DecodedText:
     except UnicodeDecodeError:
         raise Hl7SyntaxError("charset-undecodable", "looks like UTF-16 or UTF-32 but is not", "MSH") from None
     if not body.startswith((b"M", b"\0M", b"\0\0\0M")):
-        notes.append(("byte-order-mark", None))
+        notes["byte-order-mark", None] = None
     text = text.lstrip(" \t\r\n" + _FRAMING)
     if text[:3].upper() != "MSH":
         raise _not_a_message(b"?")
@@ -186,38 +191,43 @@ def _not_a_message(body: bytes) -> Hl7SyntaxError:
 
 def _note_leading(leading: bytes, notes: _Notes) -> None:
     if _UTF8_MARK in leading:
-        notes.append(("byte-order-mark", None))
+        notes["byte-order-mark", None] = None
     rest = leading.replace(_UTF8_MARK, b"")
     if rest.strip(b" \t\r\n\x0c"):
-        notes.append(("stray-framing", None))
+        notes["stray-framing", None] = None
     if rest.strip(b"\x0b\x1c"):
-        notes.append(("leading-whitespace", None))
+        notes["leading-whitespace", None] = None
 
 
 def _split_lines(text: str, notes: _Notes) -> list[str]:
     """Split at CR, LF and CRLF. Only CR is legal (ch. 2.5.2), and a sender that knows it may have LF in its text."""
     body = text.rstrip(_TRAILING)
     if "\x1c" in text[len(body) :]:
-        notes.append(("stray-framing", None))
+        notes["stray-framing", None] = None
     if "\n" not in body:
         return body.split("\r")
     crlf = body.count("\r\n")
     lf = body.count("\n") - crlf
     cr = body.count("\r") - crlf
     if cr and lf:
-        notes.append(("line-ends-mixed", None))
+        notes["line-ends-mixed", None] = None
         return _split_at_segments(body, notes)
-    notes.append(("line-ends-mixed" if crlf and (cr or lf) else "line-ends-crlf" if crlf else "line-ends-lf", None))
+    notes["line-ends-mixed" if crlf and (cr or lf) else "line-ends-crlf" if crlf else "line-ends-lf", None] = None
     return body.replace("\r\n", "\r").replace("\n", "\r").split("\r")
 
 
 def _split_at_segments(body: str, notes: _Notes) -> list[str]:
     """Split a message that has both CR and LF: an LF ends a segment only where another, or nothing, follows."""
-    separator = re.escape(body[3:4])
-    segment = rf"[ \t]*(?:[A-Za-z][A-Za-z0-9]{{2}}(?:{separator}|[\r\n]|\Z)|[\r\n]|\Z)"
-    lines = re.split(rf"\r\n?|\n(?={segment})", body)
-    if any("\n" in line for line in lines):
-        notes.append(("line-break-in-field", None))
+    segment = rf"[A-Za-z][A-Za-z0-9]{{2}}(?:{re.escape(body[3:4])}|\Z)"
+    ends = re.compile(rf"(?<!\n)\n++(?=[ \t]*(?:{segment}|\Z))")
+    lines: list[str] = []
+    for line in body.replace("\r\n", "\r").split("\r"):
+        if "\n" in line and not line.isspace():
+            lines += ends.split(line)
+        else:
+            lines.append(line)
+    if any("\n" in line.strip() for line in lines):
+        notes["line-break-in-field", None] = None
     return lines
 
 
@@ -231,7 +241,7 @@ def _index(lines: list[str], separator: str) -> _Index | None:
         same = index.get(segment_id)
         if same is not None:
             same.append(line)
-        elif _SEGMENT_ID.fullmatch(segment_id):
+        elif segment_id in _USUAL_IDS or _SEGMENT_ID.fullmatch(segment_id):
             index[segment_id] = [line]
         else:
             return None
@@ -244,22 +254,29 @@ def _mend(lines: list[str], separator: str, notes: _Notes) -> tuple[list[str], _
     A second header begins another message: reading on would give its patient's data to the first.
     """
     kept = lines[:1]
-    index: _Index = {"MSH": kept[:]}
-    for line in lines[1:]:
-        bare = line.lstrip(_EDGES)
+    index: _Index = {"MSH": lines[:1]}
+    filled = list(filter(None, lines))
+    if len(filled) < len(lines):
+        notes["blank-line", None] = None
+    for line in filled[1:]:
+        bare = line.lstrip(_BLANKS + _FRAMING)
         segment_id = bare[:3].upper()
         if segment_id == "MSH":
-            notes.append(("several-messages", "MSH"))
+            notes["several-messages", "MSH"] = None
             break
-        if not bare:
-            notes.append(("stray-framing" if line.strip(" \t\x0c\x00") else "blank-line", None))
-        elif bare[3:4] in ("", separator) and _SEGMENT_ID.fullmatch(segment_id):
+        if bare[3:4] in ("", separator) and (segment_id in index or _SEGMENT_ID.fullmatch(segment_id)):
             if bare != line:
-                notes.append(("segment-indented", segment_id))
+                notes["segment-indented", segment_id] = None
             if not bare.startswith(segment_id):
-                notes.append(("segment-id-lower-case", segment_id))
+                notes["segment-id-lower-case", segment_id] = None
             kept.append(bare)
             index.setdefault(segment_id, []).append(bare)
         else:
-            notes.append(("junk-line", None))
+            notes[_describe(line, bare), None] = None
     return kept, index
+
+
+def _describe(line: str, bare: str) -> str:
+    if bare:
+        return "junk-line"
+    return "stray-framing" if line.strip(_BLANKS) else "blank-line"

@@ -41,10 +41,11 @@ class Finding:
 class Reading:
     """What the segments of one message share: its delimiters, the charset it was decoded with, and its findings."""
 
-    __slots__ = ("_noted", "charset", "delimiters")
+    __slots__ = ("_noted", "charset", "delimiters", "marks")
 
     def __init__(self, delimiters: Delimiters, charset: str) -> None:
         self.delimiters = delimiters
+        self.marks = (delimiters.component, delimiters.repetition, delimiters.escape, delimiters.subcomponent)
         self.charset = charset
         self._noted: dict[tuple[str, str | None], None] = {}
 
@@ -65,21 +66,25 @@ class Segment:
     Attributes:
         id: Its name in capitals, like ``PID``.
         number: Which one of its name it is, from 1.
-        delimiters: The message's delimiters.
     """
 
-    __slots__ = ("_fields", "_line", "_reading", "delimiters", "id", "number")
+    __slots__ = ("_fields", "_line", "_marks", "_reading", "id", "number")
 
-    def __init__(self, reading: Reading, line: str, number: int = 1) -> None:
-        self.id = line[:3].upper()
+    def __init__(self, reading: Reading, segment_id: str, line: str, number: int = 1) -> None:
+        self.id = segment_id
         self.number = number
-        self.delimiters = reading.delimiters
+        self._marks = reading.marks
         self._reading = reading
         self._line = line
         self._fields: list[str] | None = None
 
+    @property
+    def delimiters(self) -> Delimiters:
+        """The message's delimiters."""
+        return self._reading.delimiters
+
     def _split(self) -> list[str]:
-        self._fields = fields = self._line.split(self.delimiters.field)
+        self._fields = fields = self._line.split(self._reading.delimiters.field)
         return fields
 
     def __len__(self) -> int:
@@ -94,7 +99,7 @@ class Segment:
     def repetitions(self, field: int) -> list[str]:
         """Return the raw text of each repetition, empty ones too; none where the field is empty."""
         text = self.field(field)
-        return text.split(self.delimiters.repetition) if text else []
+        return text.split(self._reading.delimiters.repetition) if text else []
 
     def value(self, field: int, component: int = 1, subcomponent: int = 1, repetition: int = 0) -> Value:
         """Return an unescaped value: ``None`` where absent or empty, `NULL` for ``""``.
@@ -103,26 +108,21 @@ class Segment:
         (ch. 2.10). ``component=0`` asks for the whole repetition and ``subcomponent=0`` for the whole component, for
         text in which a sender left delimiters unescaped.
         """
+        # The hot path of intake: few calls. No delimiter is a letter or digit (delimiters.py), and most values are.
         fields = self._fields or self._split()
-        text = fields[field] if field < len(fields) else ""
-        if not text:
+        if field >= len(fields) or not (text := fields[field]):
             return None
-        delimiters = self.delimiters
-        if delimiters.repetition in text:
-            text = _part(text, delimiters.repetition, repetition)
-        elif repetition:
-            return None
+        if text.isalnum():
+            return text if component <= 1 and subcomponent <= 1 and not repetition else None
+        component_mark, repetition_mark, escape_mark, subcomponent_mark = self._marks
+        if repetition_mark in text or repetition:
+            text = _pick(text, repetition_mark, repetition)
         if component:
-            if delimiters.component in text:
-                text = _part(text, delimiters.component, component - 1)
-            elif component > 1:
-                return None
-            if subcomponent:
-                if delimiters.subcomponent in text:
-                    text = _part(text, delimiters.subcomponent, subcomponent - 1)
-                elif subcomponent > 1:
-                    return None
-        if delimiters.escape in text:
+            if component_mark in text or component > 1:
+                text = _pick(text, component_mark, component - 1)
+            if subcomponent_mark in text or subcomponent > 1:
+                text = _pick(text, subcomponent_mark, subcomponent - 1) if subcomponent else text
+        if escape_mark in text:
             return self.unescape(text, field)
         return (NULL if text == NULL_TEXT else text) if text else None
 
@@ -164,7 +164,7 @@ class HeaderSegment(Segment):
     __slots__ = ()
 
     def __init__(self, reading: Reading, line: str) -> None:
-        super().__init__(reading, line)
+        super().__init__(reading, "MSH", line)
         self._split().insert(1, reading.delimiters.field)
 
     def repetitions(self, field: int) -> list[str]:
@@ -181,6 +181,6 @@ class HeaderSegment(Segment):
 _ENCODING_CHARACTERS: Final = 2
 
 
-def _part(text: str, delimiter: str, index: int) -> str:
-    parts = text.split(delimiter, index + 1)
+def _pick(text: str, mark: str, index: int) -> str:
+    parts = text.split(mark, index + 1)
     return parts[index] if index < len(parts) else ""

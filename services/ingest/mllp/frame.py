@@ -231,7 +231,7 @@ class FrameDecoder:
 
     def _read_frame(self) -> FrameEvent | None:
         source, scan = self._source, self._scan
-        # The next start is looked for first: it bounds the search for the end, which keeps a read full of starts linear.
+        # The next start is looked for first: it bounds the search for the end, so a read full of starts stays linear.
         following = source.find(START_BLOCK, scan)
         limit = len(source) if following < 0 else following
         end = source.find(END_BLOCK, scan, limit)

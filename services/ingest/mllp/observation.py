@@ -99,7 +99,7 @@ class ServerObserver(Protocol):
 
 
 class SilentObserver:
-    """Hears nothing; the counts stay."""
+    """Hears nothing; the counts stay. Derive from it to hear of some things only."""
 
     def connection_opened(self, connection_id: int, peer: str) -> None:
         """Ignore it."""

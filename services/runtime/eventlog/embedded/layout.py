@@ -13,6 +13,7 @@ The write-ahead log is synced on every commit (`synchronous=FULL`, and F_FULLFSY
 readable by their owner only. Source: DESIGN §5, `streaming.md` §7, https://www.sqlite.org/wal.html.
 """
 
+import contextlib
 import os
 import sqlite3
 import struct
@@ -33,13 +34,14 @@ OFFSET_BITS = 40  # 10^12 records a partition: 34 years at 1,000 a second; leave
 
 _OFFSET_MASK = (1 << OFFSET_BITS) - 1
 _SCHEMA = (
-    "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
-    "CREATE TABLE IF NOT EXISTS stream"
-    " (id INTEGER PRIMARY KEY, topic TEXT NOT NULL, partition INTEGER NOT NULL, UNIQUE (topic, partition))",
-    "CREATE TABLE IF NOT EXISTS record"
-    " (id INTEGER PRIMARY KEY, timestamp_us INTEGER NOT NULL, checksum INTEGER NOT NULL,"
-    " key BLOB NOT NULL, headers BLOB NOT NULL, value BLOB NOT NULL)",
-    f"INSERT OR IGNORE INTO meta VALUES ('format', {FORMAT})",
+    "CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
+    """CREATE TABLE stream (
+        id INTEGER PRIMARY KEY, topic TEXT NOT NULL, partition INTEGER NOT NULL, UNIQUE (topic, partition)
+    )""",
+    """CREATE TABLE record (
+        id INTEGER PRIMARY KEY, timestamp_us INTEGER NOT NULL, checksum INTEGER NOT NULL,
+        key BLOB NOT NULL, headers BLOB NOT NULL, value BLOB NOT NULL
+    )""",
 )
 _PLACE = struct.Struct("<qq")
 
@@ -89,20 +91,14 @@ def open_for_writing(
         Transient: `log-unavailable`.
     """
     assert 1 <= partitions <= PARTITIONS_MAX, f"a log has 1 to {PARTITIONS_MAX} partitions, not {partitions}"
-    path = folder / LOG_FILE
+    path = make_file(folder / LOG_FILE)
     try:
-        new = not path.exists()
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         connection = connect(path, factory)
         try:
             _prepare(connection, partitions)
         except BaseException:
             connection.close()
             raise
-        if new:
-            _sync_folder(folder)
-    except OSError as error:
-        raise unusable(folder, str(error.strerror)) from error
     except sqlite3.Error as error:
         raise unreadable(path, error) from error
     return connection
@@ -129,6 +125,21 @@ def open_for_reading(folder: Path) -> sqlite3.Connection:
     except sqlite3.Error as error:
         raise unreadable(path, error) from error
     return connection
+
+
+def make_file(path: Path) -> Path:
+    """Return the path of a file that is there, readable by its owner only, and whose name is durable.
+
+    Raises:
+        Permanent: `data-folder-unusable`.
+    """
+    try:
+        if not path.exists():
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            _sync_folder(path.parent)
+    except OSError as error:
+        raise unusable(path.parent, str(error.strerror)) from error
+    return path
 
 
 def connect(path: Path, factory: type[sqlite3.Connection] = sqlite3.Connection) -> sqlite3.Connection:
@@ -226,19 +237,26 @@ def _prepare(connection: sqlite3.Connection, partitions: int) -> None:
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA fullfsync = ON")
     connection.execute("PRAGMA wal_autocheckpoint = 0")  # the writer chooses when, after it has answered
-    connection.execute("BEGIN IMMEDIATE")
-    with connection:
-        for statement in _SCHEMA:
-            connection.execute(statement)
-        connection.execute("INSERT OR IGNORE INTO meta VALUES ('partitions', ?)", (partitions,))
+    if not read_meta(connection):
+        connection.execute("BEGIN IMMEDIATE")
+        with connection:
+            for statement in _SCHEMA:
+                connection.execute(statement)
+            meta = [("format", FORMAT), ("partitions", partitions)]
+            connection.executemany("INSERT INTO meta VALUES (?, ?)", meta)
     check_format(connection)
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the new file's name durable, not only its content."""
-    for directory in (folder, folder.parent):
-        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+    """Make the names of new files durable, and the folder's own, which may be as new."""
+    _sync_names(folder)
+    with contextlib.suppress(PermissionError):  # above our folder there may be nothing for us to read
+        _sync_names(folder.parent)
+
+
+def _sync_names(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

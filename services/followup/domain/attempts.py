@@ -1,0 +1,89 @@
+"""Attempts to reach somebody: their words, their limits, and what makes one impossible.
+
+An attempt is evidence: CMS pays for two separate documented ones within the two business days even when nobody was
+reached (TCM, domain.md §1.1). So its time is when it was made, never later than now and never before the discharge,
+and what it says must not contradict itself. Pure; `now` is an argument.
+"""
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Final, Literal
+from zoneinfo import ZoneInfo
+
+from services.followup.domain.working_time import start_of_local_day
+
+Mode = Literal["phone", "text", "portal", "visit"]
+Reached = Literal["patient", "guardian", "caregiver", "other"]
+Outcome = Literal[
+    "reached",
+    "voicemail",
+    "no-answer",
+    "wrong-number",
+    "refused",
+    "call-back",
+    "language-barrier",
+    "in-facility",
+    "died",
+]
+
+CLOCK_SKEW_MAX: Final = timedelta(seconds=60)
+"""How far ahead of our clock an attempt may be dated: two clocks of one office, not a plan for tomorrow."""
+NOTE_CHARS_MAX: Final = 2000  # a page of text; longer notes belong in the chart
+
+_NOBODY: Final[frozenset[Outcome]] = frozenset({"voicemail", "no-answer"})
+_MINUTE: Final = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotAllowed:
+    """Refused by a rule: a stable kebab-case code, and what to do instead.
+
+    `about_input` tells what another input cures from what the task's own state forbids.
+    """
+
+    code: str
+    text: str
+    about_input: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One try: by whom, when it was made (aware), how, who was reached (`None`: nobody) and what came of it."""
+
+    actor: str
+    at: datetime
+    mode: Mode
+    reached: Reached | None
+    outcome: Outcome
+    note: str | None = None
+
+
+def made_at(stated: datetime | None, now: datetime) -> datetime:
+    """Return when an attempt was made: now, if nothing was stated or another clock is only a little ahead."""
+    return now if stated is None or now < stated <= now + CLOCK_SKEW_MAX else stated
+
+
+def problem_of(
+    attempt: Attempt, *, discharged_on: date, discharged_at: datetime | None, zone: ZoneInfo, now: datetime
+) -> NotAllowed | None:
+    """Return why the attempt cannot have been made as it says, if it cannot.
+
+    `discharged_on` is local to `zone`; it decides where the time of discharge is not known.
+    """
+    if attempt.outcome == "reached" and attempt.reached is None:
+        return _input("reached-missing", "Say who was reached: patient, guardian, caregiver or other.")
+    if attempt.outcome in _NOBODY and attempt.reached is not None:
+        return _input("reached-contradicts-outcome", f"With the outcome {attempt.outcome} nobody was reached.")
+    if attempt.note is not None and len(attempt.note) > NOTE_CHARS_MAX:
+        return _input("note-too-long", f"A note has at most {NOTE_CHARS_MAX} characters.")
+    if attempt.at > now:
+        return _input("attempt-in-future", "An attempt is recorded after it was made: its time cannot be ahead of now.")
+    left_at = start_of_local_day(discharged_on, zone) if discharged_at is None else discharged_at
+    # People write minutes. And a hospital's clock may run ahead: what is tried now was never tried too early.
+    if attempt.at + _MINUTE <= min(left_at, now):
+        return _input("attempt-before-discharge", "An attempt from before the discharge does not count as follow-up.")
+    return None
+
+
+def _input(code: str, text: str) -> NotAllowed:
+    return NotAllowed(code=code, text=text, about_input=True)

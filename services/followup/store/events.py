@@ -1,0 +1,86 @@
+"""Events, positions and the books, on SQLAlchemy Core (port: `usecases.ports.EventStore`)."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from services.followup.store.statements import add_counts, upsert
+from services.followup.store.tables import (
+    ack_count,
+    dead_letter,
+    event,
+    fragment,
+    outcome_count,
+    stream_position,
+)
+from services.followup.usecases.ports import DeadLetter, EventRow, KnownEvent, Tally
+
+_EVENT_COLUMNS = tuple(column.name for column in event.columns if column.name != "event_id")
+
+
+class SqlEventStore:
+    """The event tables within one transaction."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+
+    def lock_positions(self, group: str, topic: str) -> dict[int, int]:
+        """Return the next offset of each partition seen so far, locked until the unit ends."""
+        table = stream_position
+        statement = (
+            sa.select(table.c.partition, table.c.next_offset)
+            .where(table.c.consumer_group == group, table.c.topic == topic)
+            .order_by(table.c.partition)
+            .with_for_update()
+        )
+        return {row.partition: row.next_offset for row in self._connection.execute(statement)}
+
+    def advance(self, group: str, topic: str, positions: Mapping[int, int]) -> None:
+        """Set the next offset of partitions."""
+        rows = [
+            {"consumer_group": group, "topic": topic, "partition": partition, "next_offset": offset}
+            for partition, offset in sorted(positions.items())
+        ]
+        keys = ("consumer_group", "topic", "partition")
+        upsert(self._connection, stream_position, rows, keys=keys, update=("next_offset",))
+
+    def known(self, event_ids: Collection[str]) -> dict[str, KnownEvent]:
+        """Return those of the events that were applied before."""
+        columns = (event.c.event_id, event.c.received_at, event.c.outcome, event.c.reason)
+        rows = self._connection.execute(sa.select(*columns).where(event.c.event_id.in_(event_ids)))
+        return {row.event_id: KnownEvent(**row._mapping) for row in rows}  # noqa: SLF001 - SQLAlchemy's public name
+
+    def record(self, rows: Sequence[EventRow]) -> None:
+        """Keep events; one that is there already is replaced."""
+        fragment_ids = self._fragment_ids({row.fragment_key for row in rows if row.fragment_key})
+        values = []
+        for row in sorted(rows, key=lambda one: one.event_id):
+            value = asdict(row)
+            key = value.pop("fragment_key")
+            values.append({**value, "fragment_id": fragment_ids[key] if key else None})
+        upsert(self._connection, event, values, keys=("event_id",), update=_EVENT_COLUMNS)
+
+    def _fragment_ids(self, keys: Collection[str]) -> dict[str, int]:
+        rows = self._connection.execute(sa.select(fragment.c.key, fragment.c.id).where(fragment.c.key.in_(keys)))
+        return {row.key: row.id for row in rows} if keys else {}
+
+    def bury(self, letters: Sequence[DeadLetter]) -> None:
+        """Keep dead letters."""
+        rows = [{**asdict(letter), "resolved_at": None, "resolution": None} for letter in letters]
+        upsert(self._connection, dead_letter, rows, keys=("topic", "partition", "offset"))
+
+    def resolve_letters(self, event_ids: Collection[str], resolution: str, at: datetime) -> None:
+        """Close the open dead letters of events."""
+        statement = (
+            sa.update(dead_letter)
+            .where(dead_letter.c.event_id.in_(event_ids), dead_letter.c.resolved_at.is_(None))
+            .values(resolved_at=at, resolution=resolution)
+        )
+        self._connection.execute(statement)
+
+    def tally(self, change: Tally) -> None:
+        """Move the books."""
+        add_counts(self._connection, outcome_count, change.outcomes, ("outcome", "reason"))
+        add_counts(self._connection, ack_count, {(code,): n for code, n in change.acks.items()}, ("code",))

@@ -1,0 +1,215 @@
+"""Settle source patients: from joined fragments to stays, links, tasks and reviews, in one unit of work.
+
+Everything written here is a function of the fragments, the panel, the protocol and `now`: settling twice changes
+nothing, and any order of messages ends the same (P7). What a stay is told by may change as messages arrive; the stay
+then keeps its id where a discharge or people's work is attached to it.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from services.followup.domain.decisions import Decision, Rules, Standing, decide
+from services.followup.domain.fragments import Fragment, join
+from services.followup.domain.identity import Linked, Uncertain, match
+from services.followup.domain.people import Told, stays_told, visit_numbers
+from services.followup.domain.reconcile import Anchor, Change, reconcile
+from services.followup.domain.tasks import PROTOCOL_ACTOR, Task
+from services.followup.usecases.ports import ReviewItem, StayRow, StoredFragment, UnitOfWork
+from services.followup.usecases.stay_ids import Assignment, assign_ids
+
+RECHECK: Final = "recheck"
+"""Kind of the timer that looks at a stay again when its plan changes by itself."""
+
+WAITS: Final = ("no_effect", "waits-for-stay")
+"""Outcome of the events of a fragment that belongs to no stay yet."""
+
+SHARING_ROUNDS_MAX: Final = 5
+"""People known under one visit number are settled together; longer chains of shared numbers are cut here [D]."""
+
+_encode = msgspec.json.Encoder(order="deterministic").encode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """Outcome of the events of each fragment, by fragment key, and how the books of earlier events moved."""
+
+    outcomes: Mapping[str, tuple[str, str]]
+    restated: Mapping[tuple[str, str], int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Decided:
+    """A stay with its id, who it is linked to and what follows."""
+
+    id: str
+    told: Told
+    standing: Standing
+    decision: Decision
+
+    @property
+    def patient_id(self) -> str | None:
+        linked = self.standing.match
+        return linked.patient_id if isinstance(linked, Linked) else None
+
+
+class FollowUp:
+    """The use case; `new_id` gives ids for new stays and tasks."""
+
+    def __init__(self, rules: Rules, new_id: Callable[[], str]) -> None:
+        self._rules = rules
+        self._new_id = new_id
+
+    def settle(self, unit: UnitOfWork, pieces: Mapping[str, Iterable[Fragment]], now: datetime) -> Settled:
+        """Join `pieces` (by source key) into their source patients and bring all that follows up to date."""
+        stored = unit.stays.fragments_of(sorted(pieces))
+        current = {key: {one.fragment.key: one for one in found} for key, found in stored.items()}
+        unit.stays.put_fragments(_join_pieces(current, pieces))
+        _add_sharers(unit, current)
+        told = stays_told([[one.fragment for one in found.values()] for found in current.values()])
+        rows = [row for found in unit.stays.stays_of(sorted(current)).values() for row in found]
+        tasks = unit.tasks.tasks_of(sorted(row.id for row in rows))
+        attached = {key: one.stay_id for found in current.values() for key, one in found.items()}
+        assignment = assign_ids(told.stays, attached, rows, tasks, self._new_id)
+        decided = self._decide(unit, told.stays, assignment, now)
+        return self._write(unit, decided, told.waiting, assignment, attached, now)
+
+    def _decide(self, unit: UnitOfWork, stays: Sequence[Told], assignment: Assignment, now: datetime) -> list[_Decided]:
+        candidates = unit.panel.find_candidates([told.person for told in stays])
+        decided = []
+        for stay_id, told, found in zip(assignment.ids, stays, candidates, strict=True):
+            result = match(told.person, found)
+            linked = isinstance(result, Linked)
+            memberships = next((one.memberships for one in found if linked and one.patient_id == result.patient_id), ())
+            standing = Standing(match=result, memberships=memberships, shared_with_other=told.shared_with_other)
+            decision = decide(told.view, standing, self._rules, now)
+            decided.append(_Decided(id=stay_id, told=told, standing=standing, decision=decision))
+        return decided
+
+    def _write(
+        self,
+        unit: UnitOfWork,
+        decided: Sequence[_Decided],
+        waiting: Sequence[Fragment],
+        assignment: Assignment,
+        attached: Mapping[str, str | None],
+        now: datetime,
+    ) -> Settled:
+        places: dict[str, str | None] = {key: one.id for one in decided for key in one.told.view.fragment_keys}
+        places |= {fragment.key: None for fragment in waiting}
+        rows = [_row(one) for one in decided]
+        before = {row.id: row for row in assignment.rows}
+        unit.stays.put_stays(
+            [row for row in (*rows, *assignment.absorbed) if before.get(row.id) != row],
+            {key: stay_id for key, stay_id in places.items() if attached.get(key, "") != stay_id},
+            now,
+        )
+        changes = [change for one in decided for change in self._reconcile(one, assignment, now)]
+        unit.tasks.apply(sorted(changes, key=_application_order), PROTOCOL_ACTOR)
+        stay_ids = [*(one.id for one in decided), *(row.id for row in assignment.absorbed)]
+        unit.stays.put_reviews(stay_ids, [item for one in decided if (item := _review(one))], now)
+        unit.dues.set(RECHECK, {one.id: one.decision.look_again_at for one in decided})
+        outcomes = {key: WAITS if place is None else ("", "") for key, place in places.items()}
+        for one in decided:
+            outcome = (one.decision.outcome, one.decision.outcome_reason)
+            outcomes |= dict.fromkeys(one.told.view.fragment_keys, outcome)
+        changed = {row.id for row in rows if _outcome(before.get(row.id)) != _outcome(row)}
+        moved = [key for key, place in places.items() if place in changed or attached.get(key) != place]
+        return Settled(outcomes=outcomes, restated=unit.stays.restate_events({key: outcomes[key] for key in moved}))
+
+    def _reconcile(self, one: _Decided, assignment: Assignment, now: datetime) -> tuple[Change, ...]:
+        tasks: Sequence[Task] = assignment.tasks.get(one.id, ())
+        items = one.decision.items
+        return reconcile(
+            anchor=_anchor(one, self._rules) if items else None,
+            plan=items,
+            absence=one.decision.absence,
+            tasks=tasks,
+            new_ids=[self._new_id() for _ in items],
+            now=now,
+        )
+
+
+def _join_pieces(
+    current: dict[str, dict[str, StoredFragment]], pieces: Mapping[str, Iterable[Fragment]]
+) -> list[Fragment]:
+    """Join new pieces into what is stored, in place; return the fragments that changed."""
+    changed: dict[str, Fragment] = {}
+    for source_key, new in pieces.items():
+        there = current.setdefault(source_key, {})
+        for piece in new:
+            old = there.get(piece.key)
+            state = piece if old is None else join(old.fragment, piece)
+            if old is None or state != old.fragment:
+                there[piece.key] = StoredFragment(fragment=state, stay_id=old.stay_id if old else None)
+                changed[piece.key] = state
+    return list(changed.values())
+
+
+def _add_sharers(unit: UnitOfWork, current: dict[str, dict[str, StoredFragment]]) -> None:
+    """Add, in place, the source patients that are known under a visit number of those here."""
+    for _ in range(SHARING_ROUNDS_MAX):
+        numbers = visit_numbers(one.fragment for found in current.values() for one in found.values())
+        others = unit.stays.sharers(numbers) - current.keys() if numbers else set()
+        if not others:
+            return
+        for key, found in unit.stays.fragments_of(sorted(others)).items():
+            current[key] = {one.fragment.key: one for one in found}
+
+
+def _anchor(one: _Decided, rules: Rules) -> Anchor:
+    view = one.told.view
+    assert view.discharged_on is not None
+    assert one.patient_id is not None
+    return Anchor(
+        episode_id=one.id,
+        stay_id=one.id,
+        patient_id=one.patient_id,
+        discharged_on=view.discharged_on,
+        discharged_at=view.discharged_at,
+        zone=view.zone,
+        protocol=rules.protocol.name,
+    )
+
+
+def _row(one: _Decided) -> StayRow:
+    view, result, decision = one.told.view, one.standing.match, one.decision
+    state = "linked" if isinstance(result, Linked) else "review" if isinstance(result, Uncertain) else "unlinked"
+    return StayRow(
+        id=one.id,
+        source_key=one.told.source_key,
+        visit_authority=view.visit_authority,
+        visit_number=view.visit_number,
+        status=view.status,
+        discharged_on=view.discharged_on,
+        view=_encode(view).decode(),
+        patient_id=one.patient_id,
+        match_state=state,
+        match=_encode(result).decode(),
+        follow_up=decision.follow_up,
+        follow_up_reason=None if decision.follow_up == "planned" else decision.absence.code,
+        outcome=decision.outcome,
+        outcome_reason=decision.outcome_reason,
+    )
+
+
+def _review(one: _Decided) -> ReviewItem | None:
+    """Return what a person must decide, with the evidence: candidates by patient id, never demographics."""
+    reason = one.decision.review
+    if reason is None:
+        return None
+    result = one.standing.match
+    kind = "match" if isinstance(result, Uncertain) else "stay"
+    return ReviewItem(stay_id=one.id, kind=kind, reason=reason.code, evidence=_encode([reason.text, result]).decode())
+
+
+def _outcome(row: StayRow | None) -> tuple[str, str] | None:
+    return None if row is None else (row.outcome, row.outcome_reason)
+
+
+def _application_order(change: Change) -> int:
+    """Withdraw, then move, then open, over all stays of the batch: a task may pass from one stay to another."""
+    return {"withdrawn": 0, "annotated": 1, "rehomed": 2, "reopened": 4, "opened": 5}.get(change.kind, 3)

@@ -1,0 +1,216 @@
+"""What the use cases need of a store. One unit of work is one database transaction.
+
+Every method takes and gives domain values; rows never leave the store. All are set-based: a batch of up to 500
+events costs a fixed handful of statements, never one per event (DESIGN §7). Inside a unit of work everything is
+seen as written; a unit that ends by an exception leaves nothing behind.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Protocol
+
+from services.followup.domain.fragments import Fragment
+from services.followup.domain.reconcile import Change
+from services.followup.domain.tasks import Task
+from services.followup.usecases.panel_ports import CandidateFinder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownEvent:
+    """An event that was applied before."""
+
+    event_id: str
+    received_at: datetime
+    outcome: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventRow:
+    """What is kept of one event. `fragment_key` is set where it was joined into a stay's state."""
+
+    event_id: str
+    topic: str
+    partition: int
+    offset: int
+    normalizer: int
+    feed: str | None
+    trigger: str | None
+    kind: str
+    control_id: str | None
+    ack: str
+    sent_at: datetime | None
+    received_at: datetime
+    applied_at: datetime
+    outcome: str
+    reason: str
+    fragment_key: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetter:
+    """A record that could not take effect: where it is, why, and what to do. Never patient data."""
+
+    topic: str
+    partition: int
+    offset: int
+    event_id: str | None
+    reason: str
+    text: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """Changes of the books: how many log positions moved to (or, negative, from) an outcome; acks by code."""
+
+    outcomes: Mapping[tuple[str, str], int]
+    acks: Mapping[str, int]
+
+
+class EventStore(Protocol):
+    """Events, positions and the books."""
+
+    def lock_positions(self, group: str, topic: str) -> dict[int, int]:
+        """Return the next offset of each partition seen so far, locked until the unit ends."""
+
+    def advance(self, group: str, topic: str, positions: Mapping[int, int]) -> None:
+        """Set the next offset of partitions."""
+
+    def known(self, event_ids: Collection[str]) -> dict[str, KnownEvent]:
+        """Return those of the events that were applied before."""
+
+    def record(self, rows: Sequence[EventRow]) -> None:
+        """Keep events; one that is there already is replaced."""
+
+    def bury(self, letters: Sequence[DeadLetter]) -> None:
+        """Keep dead letters."""
+
+    def resolve_letters(self, event_ids: Collection[str], resolution: str, at: datetime) -> None:
+        """Close the open dead letters of events."""
+
+    def tally(self, change: Tally) -> None:
+        """Move the books."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredFragment:
+    """A fragment and the stay that it is attached to, if any."""
+
+    fragment: Fragment
+    stay_id: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StayRow:
+    """A stay as kept: its view (JSON of `StayView`), its link and what follows from it."""
+
+    id: str
+    source_key: str
+    visit_authority: str | None
+    visit_number: str | None
+    status: str
+    discharged_on: date | None
+    view: str
+    patient_id: str | None
+    match_state: str
+    match: str
+    follow_up: str
+    follow_up_reason: str | None
+    outcome: str
+    outcome_reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewItem:
+    """Something a person must decide about a stay."""
+
+    stay_id: str
+    kind: str
+    reason: str
+    evidence: str
+
+
+class StayStore(Protocol):
+    """Fragments, stays and the reviews that stand on them."""
+
+    def fragments_of(self, source_keys: Collection[str]) -> dict[str, list[StoredFragment]]:
+        """Return all fragments of source patients, by source key."""
+
+    def put_fragments(self, fragments: Sequence[Fragment]) -> None:
+        """Write joined states, new or changed."""
+
+    def stays_of(self, source_keys: Collection[str]) -> dict[str, list[StayRow]]:
+        """Return all stays of source patients, by source key."""
+
+    def sharing(self, numbers: Collection[tuple[str | None, str]]) -> dict[tuple[str | None, str], list[StayRow]]:
+        """Return the stays under visit numbers, by (authority, number), of whichever person."""
+
+    def put_stays(self, rows: Sequence[StayRow], attached: Mapping[str, str | None], at: datetime) -> None:
+        """Write stays and attach fragments (key to stay id, `None` to let it wait)."""
+
+    def restate_events(self, outcomes: Mapping[str, tuple[str, str]]) -> dict[tuple[str, str], int]:
+        """Set the outcome of all events joined into fragments (by fragment key); return how the books moved."""
+
+    def put_reviews(self, stay_ids: Collection[str], items: Sequence[ReviewItem], at: datetime) -> None:
+        """Make `items` the open reviews of these stays: opens what is new, closes what has gone."""
+
+    def source_keys_of(self, stay_ids: Collection[str]) -> set[str]:
+        """Return the source patients of stays."""
+
+
+class TaskStore(Protocol):
+    """Tasks and their history."""
+
+    def tasks_of(self, stay_ids: Collection[str]) -> list[Task]:
+        """Return all tasks, open or not, made for stays."""
+
+    def apply(self, changes: Sequence[Change], actor: str) -> None:
+        """Write changes in the order given, each with its history row."""
+
+
+class DueStore(Protocol):
+    """Timers as rows (promise P4)."""
+
+    def set(self, kind: str, dues: Mapping[str, datetime | None]) -> None:
+        """Set (or with `None` drop) the timer of stays, by stay id."""
+
+    def take(self, now: datetime, limit: int) -> list[str]:
+        """Take timers that are due: returns the stays and drops the rows, for this unit of work to act on."""
+
+
+class UnitOfWork(Protocol):
+    """The stores of one transaction."""
+
+    @property
+    def events(self) -> EventStore:
+        """Events, positions, books."""
+
+    @property
+    def stays(self) -> StayStore:
+        """Fragments, stays, reviews."""
+
+    @property
+    def tasks(self) -> TaskStore:
+        """Tasks."""
+
+    @property
+    def dues(self) -> DueStore:
+        """Timers."""
+
+    @property
+    def panel(self) -> CandidateFinder:
+        """The panel, for matching."""
+
+
+class Begin(Protocol):
+    """Begins a unit of work: commits at the end of the block, rolls back if an exception leaves it."""
+
+    def __call__(self) -> AbstractContextManager[UnitOfWork]:
+        """Begin.
+
+        Raises:
+            Transient: the database is away or busy; the whole unit may be run again.
+        """

@@ -1,0 +1,189 @@
+"""Where each record of a batch ends, short of what follows from joined stays (promise P2). Pure.
+
+Every log position ends in exactly one place. An event seen before is a duplicate, wherever it came from; one that was
+a dead letter and reads well now replaces it.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Final
+
+from schemas.events import ACK_HEADER, AdtEvent, decode_event
+from services.followup.domain.fragments import Fragment, fragment_of
+from services.followup.domain.statements import Statement
+from services.followup.usecases.ports import DeadLetter, EventRow, KnownEvent
+from services.followup.usecases.statements import JOINED_KINDS, statement_of
+from services.runtime.eventlog.port import Record
+
+DEAD_LETTER: Final = "dead_letter"
+NO_EFFECT: Final = "no_effect"
+DUPLICATE: Final = "duplicate"
+SUPERSEDED: Final = "superseded"
+
+PARKED: Final = {
+    "unusable": "the message cannot be used as it is: have the sender mend and resend it, or replay it",
+    "unreadable": "the frame is not a readable HL7 v2 message and was refused: the sender must mend it",
+    "unknown_feed": "no feed names this sender: add an entry with its sending_application and sending_facility "
+    "under `feeds:` in the feeds file, restart, then `afterstay dlq replay`",
+}
+"""Intake outcomes that end as dead letters, with what to do."""
+
+RECORDED_ONLY: Final = {
+    "person_added": "person-recorded",
+    "person_updated": "person-recorded",
+    "merged": "merge-recorded",
+}
+"""Kinds that are in the log for a later release and take no effect on stays in this one."""
+
+_JOINED: Final = "joined"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unusable:
+    """Why a record is a dead letter: a stable kebab-case reason and advice."""
+
+    reason: str
+    text: str
+
+
+@dataclass(slots=True)
+class Books:
+    """What a batch writes besides stays and tasks. `joined` is by source patient; `joined_rows` await an outcome."""
+
+    rows: list[EventRow] = field(default_factory=list)
+    letters: list[DeadLetter] = field(default_factory=list)
+    outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    acks: Counter[str] = field(default_factory=Counter)
+    joined: dict[str, list[Fragment]] = field(default_factory=dict)
+    joined_rows: list[EventRow] = field(default_factory=list)
+    revived: set[str] = field(default_factory=set)
+
+
+def decode(record: Record) -> AdtEvent | Unusable:
+    """Read the event of a record, or say why it cannot be read."""
+    if record.damaged:
+        return Unusable(
+            reason="record-damaged", text="the record failed its checksum: restore the log or ask for a resend"
+        )
+    try:
+        return decode_event(record.value)
+    except ValueError:  # the text of the error may quote the value
+        return Unusable(
+            reason="event-undecodable", text="the record is not an AdtEvent v1: replay it from its raw bytes"
+        )
+
+
+def sort_records(
+    decoded: Iterable[tuple[Record, AdtEvent | Unusable]], known: Mapping[str, KnownEvent], now: datetime
+) -> Books:
+    """Decide for every record where it ends; `known` holds those of their events that were applied before."""
+    books = Books()
+    seen = dict(known)
+    for record, event in decoded:
+        ack = (record.header(ACK_HEADER) or b"unknown").decode("ascii", "replace")
+        books.acks[ack] += 1
+        if isinstance(event, Unusable):
+            books.letters.append(_letter((record.topic, record.partition, record.offset), None, event, now))
+            books.outcomes[DEAD_LETTER, event.reason] += 1
+        else:
+            row = event_row(event, (record.topic, record.partition, record.offset), ack=ack, now=now)
+            _sort_event(books, seen, row, event)
+    return books
+
+
+def _sort_event(books: Books, seen: dict[str, KnownEvent], row: EventRow, event: AdtEvent) -> None:
+    before = seen.get(event.event_id)
+    received_at = event.received_at
+    if before is None:
+        outcome = place(books, row, event)
+    elif before.outcome == DEAD_LETTER and event.intake.outcome not in PARKED:
+        revive(books, before)
+        books.outcomes[NO_EFFECT, SUPERSEDED] += 1  # where the dead letter's own position ends
+        outcome = place(books, row, event)
+    else:
+        outcome, received_at = before.outcome, min(before.received_at, event.received_at)
+        books.outcomes[NO_EFFECT, DUPLICATE] += 1
+        if event.received_at < before.received_at and is_joined(event):
+            _join(books, statement_of(event))  # learned earlier than we knew: a minimum, it joins like any statement
+    seen[event.event_id] = KnownEvent(
+        event_id=event.event_id, received_at=received_at, outcome=outcome, reason=row.reason
+    )
+
+
+def revive(books: Books, before: KnownEvent) -> None:
+    """Take an event that reads well now from the dead letters."""
+    books.outcomes[before.outcome, before.reason] -= 1
+    books.revived.add(before.event_id)
+
+
+def is_joined(event: AdtEvent) -> bool:
+    """Say whether an event is joined into a stay: usable, of a kind that speaks of one, and not a test (rule 12)."""
+    tested = not event.processing.admitted and event.processing.id not in (None, "P")
+    return event.intake.outcome == "accepted" and event.kind in JOINED_KINDS and not tested
+
+
+def place(books: Books, row: EventRow, event: AdtEvent) -> str:
+    """Put an event that is new, or alive again, where it belongs; return its outcome so far."""
+    if is_joined(event):
+        key = _join(books, statement_of(event))
+        books.joined_rows.append(replace(row, outcome=_JOINED, fragment_key=key))
+        return _JOINED
+    outcome, reason = NO_EFFECT, _why_not_joined(event)
+    if event.intake.outcome in PARKED:
+        outcome = DEAD_LETTER
+        why = Unusable(reason=reason, text=PARKED[event.intake.outcome])
+        letter = (row.topic, row.partition, row.offset)
+        books.letters.append(_letter(letter, event.event_id, why, row.applied_at))
+    books.rows.append(replace(row, outcome=outcome, reason=reason))
+    books.outcomes[outcome, reason] += 1
+    return outcome
+
+
+def _why_not_joined(event: AdtEvent) -> str:
+    if event.intake.outcome != "accepted":
+        return event.intake.reason or event.intake.outcome.replace("_", "-")
+    return RECORDED_ONLY.get(event.kind, "processing-not-admitted")
+
+
+def _join(books: Books, statement: Statement) -> str:
+    fragment = fragment_of(statement)
+    books.joined.setdefault(fragment.source_key, []).append(fragment)
+    return fragment.key
+
+
+def _letter(at: tuple[str, int, int], event_id: str | None, why: Unusable, now: datetime) -> DeadLetter:
+    topic, partition, offset = at
+    return DeadLetter(
+        topic=topic,
+        partition=partition,
+        offset=offset,
+        event_id=event_id,
+        reason=why.reason,
+        text=why.text,
+        at=now,
+    )
+
+
+def event_row(event: AdtEvent, at: tuple[str, int, int], *, ack: str, now: datetime) -> EventRow:
+    """Return what is kept of an event found at (topic, partition, offset); its outcome is still open."""
+    topic, partition, offset = at
+    return EventRow(
+        event_id=event.event_id,
+        topic=topic,
+        partition=partition,
+        offset=offset,
+        normalizer=event.normalizer,
+        feed=event.feed,
+        trigger=event.trigger,
+        kind=event.kind,
+        control_id=event.control_id,
+        ack=ack,
+        sent_at=event.sent_at.at if event.sent_at else None,
+        received_at=event.received_at,
+        applied_at=now,
+        outcome="",
+        reason="",
+        fragment_key=None,
+    )

@@ -1,0 +1,3 @@
+from tests.support.corpora import pytest_collection_modifyitems
+
+__all__ = ["pytest_collection_modifyitems"]
