@@ -2,20 +2,14 @@
 
 `run` is the listener process. It owns the data folder, accepts MLLP and writes the log; consumer, timers and web run
 in a worker process of their own, so that an acknowledgement never waits for the rest. The worker may die and is
-started again; the listener goes on acknowledging meanwhile. The worker holds a pipe of its parent: when the parent
-dies, however it dies, the pipe ends and the worker leaves at once.
+started again; the listener goes on acknowledging meanwhile.
 
 Loopback only: accounts and TLS come with a later release.
 """
 
 import asyncio
 import json
-import os
-import signal
 import socket
-import subprocess
-import sys
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -23,15 +17,12 @@ from typing import Final
 from services.ingest.bootstrap import Listener, ListenerSettings
 from services.runtime.errors import Permanent
 from services.runtime.lifecycle import FolderLock, stop_requested
-from services.runtime.log import Logger, configure, get_logger
+from services.runtime.log import configure, get_logger
+from services.supervision import Worker
 
 LOOPBACK: Final = "127.0.0.1"
-DRAIN_S: Final = 8.0
+DRAIN_S: Final = 5.0
 """SIGTERM under load ends within 10 s (fault F42): the listener drains, then the worker is given the rest."""
-WORKER_STOP_S: Final = 8.0
-WORKER_READY_S: Final = 60.0
-RESTART_FIRST_S: Final = 0.5
-RESTART_MAX_S: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,5 +46,79 @@ def run(settings: RunSettings) -> int:
     """
     configure(settings.log_level)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    with FolderLock(settings.data_dir) as lock:
-        return _event_loop(_serve(settings, lock))
+    with (
+        FolderLock(settings.data_dir) as lock,
+        _bind(settings.http_port) as web,
+        asyncio.Runner(loop_factory=_loop_factory()) as runner,
+    ):
+        return runner.run(_serve(settings, lock, web))
+
+
+def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
+    """Return uvloop's loop where it is installed: it halves the listener's cost per message."""
+    try:
+        import uvloop  # noqa: PLC0415 - not on every platform (pyproject.toml)
+    except ImportError:
+        return None
+    loop: type[asyncio.AbstractEventLoop] = uvloop.Loop
+    return loop
+
+
+def _bind(port: int) -> socket.socket:
+    """Bind the web's port here, so that it outlives a worker that has to be started again."""
+    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((LOOPBACK, port))
+    except OSError as error:
+        bound.close()
+        raise Permanent(
+            "port-taken", f"the HTTP port {port} cannot be bound ({error.strerror}): choose another with --http-port"
+        ) from error
+    bound.listen(128)
+    return bound
+
+
+async def _serve(settings: RunSettings, lock: FolderLock, web: socket.socket) -> int:
+    log = get_logger("standalone")
+    worker = Worker(settings.data_dir, web=web, lock=lock, log_level=settings.log_level)
+    with stop_requested() as stop:
+        listener = await Listener.open(
+            ListenerSettings(
+                data_dir=settings.data_dir,
+                feeds_file=settings.feeds_file,
+                host=LOOPBACK,
+                port=settings.mllp_port,
+            )
+        )
+        try:
+            await worker.start()
+            port = await listener.start()
+            _say_ready(mllp_port=port, http_port=web.getsockname()[1])
+            log.info("service_started", address=f"{LOOPBACK}:{port}")
+            failed = await _until_stopped(stop, listener.failed, worker)
+        finally:
+            await listener.drain(DRAIN_S)
+            await worker.stop()
+    log.info("service_stopped", outcome="failed" if failed else "asked")
+    return 1 if failed else 0
+
+
+def _say_ready(*, mllp_port: int, http_port: int) -> None:
+    ready = {"ready": True, "mllp": f"{LOOPBACK}:{mllp_port}", "http": f"http://{LOOPBACK}:{http_port}"}
+    print(json.dumps(ready), flush=True)  # noqa: T201 - the one line that scripts wait for
+
+
+async def _until_stopped(stop: asyncio.Event, failed: asyncio.Event, worker: Worker) -> bool:
+    """Supervise until asked to stop, or until the log has failed for good (fault F12); return whether it failed."""
+    supervision = asyncio.create_task(worker.supervise())
+    waits = {asyncio.create_task(event.wait()) for event in (stop, failed)}
+    try:
+        await asyncio.wait({supervision, *waits}, return_when=asyncio.FIRST_COMPLETED)
+        if supervision.done():
+            supervision.result()  # it never returns: what it raised is a defect and ends the process
+        return failed.is_set()
+    finally:
+        for task in (supervision, *waits):
+            task.cancel()
+        await asyncio.gather(supervision, *waits, return_exceptions=True)

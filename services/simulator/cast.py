@@ -159,4 +159,3 @@ def _known_identifiers(registration: Registration, link: Link, cast: Cast) -> tu
     if link.startswith("record-number"):
         return (cast.record_number(registration),)
     return (elsewhere,) if cast.rng.random() < 0.5 else ()
-

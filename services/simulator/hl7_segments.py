@@ -6,6 +6,7 @@ ch. 2.15 (MSH); the differences of 2.3 to 2.5 stand where they matter.
 
 from datetime import datetime
 from typing import Final
+from zoneinfo import ZoneInfo
 
 from services.simulator.hl7_text import (
     Precision,
@@ -30,15 +31,15 @@ _MARITAL: Final = ("S", "M", "D", "W")
 
 
 class SegmentWriter:
-    """Writes the segments of one draft; MSH-7 by the feed's clock, everything else by the site's."""
+    """Writes the segments of one draft; MSH-7 in the feed's zone as it is, everything else by the site's clock."""
 
-    def __init__(self, draft: Draft, *, feed_clock: WallClock, site_clock: WallClock) -> None:
+    def __init__(self, draft: Draft, *, feed_zone: ZoneInfo, site_clock: WallClock) -> None:
         self._draft = draft
         self._hospital: Hospital = draft.hospital
         self._snapshot = draft.snapshot
         self._patient = draft.snapshot.registration
         self._person = draft.snapshot.registration.person
-        self._feed_clock = feed_clock
+        self._feed_zone = feed_zone
         self._site_clock = site_clock
 
     def structure(self) -> str:
@@ -50,10 +51,8 @@ class SegmentWriter:
     def msh(self, control_id: str) -> str:
         """Write MSH; its third component of MSH-9 came with 2.3.1, senders use it from 2.4."""
         draft, hospital = self._draft, self._hospital
-        sent = written_time(self._feed_clock.show(draft.sent), "second", offset=hospital.offsets)
-        message = components(
-            draft.message_type, draft.trigger, self.structure() if hospital.version >= "2.4" else ""
-        )
+        sent = written_time(draft.sent.astimezone(self._feed_zone), "second", offset=hospital.offsets)
+        message = components(draft.message_type, draft.trigger, self.structure() if hospital.version >= "2.4" else "")
         fields = [
             "MSH", "^~\\&", hospital.application, hospital.facility, "AFTERSTAY", "PRACTICE", sent, "", message,
             control_id, self._snapshot.processing, hospital.version,
@@ -85,12 +84,21 @@ class SegmentWriter:
             7: person.birth_date.strftime("%Y%m%d") if patient.shows_birth_date else "",
             8: person.sex,
             11: components(
-                spelled(person.street, hospital), "", spelled(person.city, hospital), person.state, person.zip, "USA", "H"
+                spelled(person.street, hospital),
+                "",
+                spelled(person.city, hospital),
+                person.state,
+                person.zip,
+                "USA",
+                "H",
             ),
             13: written_phone(phone, hospital) if phone else "",
             15: components(person.language.upper(), _LANGUAGES[person.language], "HL70296"),
             16: _MARITAL[person.birth_date.day % 4] if not person.minor else "S",
-            18: components(f"A{patient.record_number}", "", "", self._snapshot.site.authority, "AN"),
+            10: "2106-3^White^HL70005" if hospital.later_than_2_4 else "W",
+            17: "NOP",
+            18: components(f"A{patient.record_number}", "", "", self._authority(), "AN"),
+            22: "N" if person.language != "es" else "H",
             19: patient.placeholder_ssn or (self._ssn(person.ssn4) if patient.shows_ssn4 else ""),
         }
         if patient.died_at is not None:
@@ -99,7 +107,7 @@ class SegmentWriter:
 
     def pd1(self) -> str:
         """Write PD1 with the primary care provider."""
-        return segment("PD1", {4: "PC2041^HALVORSEN^INGRID^^^DR"})
+        return segment("PD1", {3: "PLAINS FAMILY MEDICINE^L^PFM", 4: "PC2041^HALVORSEN^INGRID^^^DR"})
 
     def nk1(self) -> str:
         """Write NK1 with the person to call."""
@@ -110,14 +118,11 @@ class SegmentWriter:
                 1: "1",
                 2: components(spelled(kin.family, self._hospital), spelled(kin.given, self._hospital)),
                 3: kin.relation,
-                4: components(
-                    spelled(self._person.street, self._hospital), "", spelled(self._person.city, self._hospital),
-                    self._person.state, self._person.zip,
-                ),
+                4: self._address(),
                 5: written_phone(kin.phone, self._hospital),
                 7: "N",
             },
-        )  # fmt: skip
+        )
 
     def pv1(self) -> str:
         """Write PV1."""
@@ -131,8 +136,10 @@ class SegmentWriter:
             4: "E" if snapshot.act_class == "EMER" else "R",
             7: snapshot.attending,
             8: "RF118^OYELARAN^FOLA^^^DR",
+            9: "D5518^BRANDT^ELKE^^^DR~D6120^SINGH^HARPREET^K^^DR",
             10: "MED",
             14: "7" if snapshot.act_class == "EMER" else "1",
+            17: snapshot.attending,
             18: hospital.class_word(snapshot.act_class),
             20: "MEDICARE" if self._person.mbi else "COMMERCIAL",
             36: hospital.disposition_word(snapshot.disposition),
@@ -141,8 +148,7 @@ class SegmentWriter:
             45: self._discharge_time(),
         }
         if snapshot.visit_number:
-            authority = snapshot.site.authority if hospital.states_authority else ""
-            fields[19] = components(snapshot.visit_number, "", "", authority, "VN")
+            fields[19] = components(snapshot.visit_number, "", "", self._authority(), "VN")
         return segment("PV1", {number: text for number, text in fields.items() if text})
 
     def pv2(self) -> str:
@@ -160,13 +166,38 @@ class SegmentWriter:
         at = self._time(self._draft.recorded)
         return segment("DG1", {1: "1", 3: components(code, escaped(text), "I10"), 5: at, 6: "F" if final else "A"})
 
+    def al1(self) -> str:
+        """Write AL1 with an allergy."""
+        return segment("AL1", {1: "1", 2: "DA", 3: "70618^Penicillin^RXNORM", 4: "MO", 5: "hives"})
+
+    def gt1(self) -> str:
+        """Write GT1 with who pays: the patient, or for a minor the parent."""
+        kin, minor = self._person.kin, self._person.minor
+        parent = components(spelled(kin.family, self._hospital), spelled(kin.given, self._hospital))
+        fields = {1: "1", 3: parent if minor else self._own_name(), 5: self._address()}
+        if minor:
+            fields[6] = written_phone(kin.phone, self._hospital)
+        return segment("GT1", {**fields, 11: kin.relation if minor else "SEL"})
+
     def in1(self) -> str:
         """Write IN1 with a plan."""
-        plan = ("MCR01", "MEDICARE PART A & B") if self._person.mbi else ("BX220", "PLAINS MUTUAL HEALTH & LIFE")
-        insured = components(spelled(self._person.family, self._hospital), spelled(self._person.given, self._hospital))
-        return segment(
-            "IN1", {1: "1", 2: plan[0], 3: f"C{plan[0]}", 4: escaped(plan[1]), 8: "G00417", 16: insured, 17: "SEL"}
-        )
+        medicare = bool(self._person.mbi)
+        plan, name = ("MCR01", "MEDICARE PART A & B") if medicare else ("BX220", "PLAINS MUTUAL HEALTH & LIFE")
+        fields = {
+            1: "1",
+            2: plan,
+            3: f"C{plan}",
+            4: escaped(name),
+            5: "PO BOX 1170^^Bismarck^ND^58501^USA",
+            8: "G00417",
+            12: "20260101",
+            15: "MC" if medicare else "COM",
+            16: self._own_name(),
+            17: "SEL",
+            18: self._person.birth_date.strftime("%Y%m%d") if self._patient.shows_birth_date else "",
+            19: self._address(),
+        }
+        return segment("IN1", fields)
 
     def mrg(self) -> str:
         """Write MRG with the number that is no longer used."""
@@ -177,8 +208,18 @@ class SegmentWriter:
         return segment("ZPD", {1: "WAYFINDER", 4: escaped("room clean & ready"), 9: "Y"})
 
     def _identifier(self, number: str) -> str:
-        authority = self._snapshot.site.authority if self._hospital.states_authority else ""
-        return components(number, "", "", authority, "MR")
+        return components(number, "", "", self._authority(), "MR")
+
+    def _authority(self) -> str:
+        return self._snapshot.site.authority if self._hospital.states_authority else ""
+
+    def _own_name(self) -> str:
+        return components(spelled(self._person.family, self._hospital), spelled(self._person.given, self._hospital))
+
+    def _address(self) -> str:
+        person, hospital = self._person, self._hospital
+        street, city = spelled(person.street, hospital), spelled(person.city, hospital)
+        return components(street, "", city, person.state, person.zip, "USA", "H")
 
     def _mbi(self) -> str:
         person = self._person

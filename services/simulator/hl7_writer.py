@@ -6,13 +6,14 @@ bytes; segments end with CR; the charset is the one that MSH-18 declares. Source
 """
 
 from typing import Final
+from zoneinfo import ZoneInfo
 
 from services.simulator.hl7_segments import SegmentWriter
 from services.simulator.hl7_text import encoded
 from services.simulator.statements import Draft
 from services.simulator.wall_time import WallClock
 
-_FULL: Final = ("pid", "pd1", "nk1", "pv1", "pv2", "dg1", "in1")
+_FULL: Final = ("pid", "pd1", "nk1", "pv1", "pv2", "al1", "dg1", "gt1", "in1")
 _SHORT: Final = ("pid", "pd1", "pv1", "pv2")
 _LAYOUTS: Final[dict[str, tuple[str, ...]]] = {
     "ADT_A01": _FULL,
@@ -29,9 +30,9 @@ _OLD_A03: Final = (*_SHORT, "dg1")
 """A03 had neither next of kin nor insurance before 2.5."""
 
 
-def write_message(draft: Draft, control_id: str, *, feed_clock: WallClock, site_clock: WallClock) -> bytes:
+def write_message(draft: Draft, control_id: str, *, feed_zone: ZoneInfo, site_clock: WallClock) -> bytes:
     """Return the message as the hospital would send it, without MLLP framing."""
-    writer = SegmentWriter(draft, feed_clock=feed_clock, site_clock=site_clock)
+    writer = SegmentWriter(draft, feed_zone=feed_zone, site_clock=site_clock)
     lines = [writer.msh(control_id), *_body(draft, writer)]
     return encoded("".join(f"{line}\r" for line in lines), draft.hospital)
 
@@ -47,7 +48,7 @@ def _body(draft: Draft, writer: SegmentWriter) -> list[str]:
         layout = _OLD_A03
     write = {
         "pid": writer.pid, "pd1": writer.pd1, "nk1": writer.nk1, "pv1": writer.pv1, "pv2": writer.pv2,
-        "dg1": writer.dg1, "in1": writer.in1, "mrg": writer.mrg,
+        "al1": writer.al1, "dg1": writer.dg1, "gt1": writer.gt1, "in1": writer.in1, "mrg": writer.mrg,
     }  # fmt: skip
     own = [writer.zpd()] if draft.hospital.visit_numbers and structure == "ADT_A01" else []
     return [writer.evn(), *(write[name]() for name in layout), *own]

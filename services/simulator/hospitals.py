@@ -168,7 +168,24 @@ ALL: Final = (*LISTED, UNLISTED)
 def feeds_yaml() -> str:
     """Return the feeds file that an operator would have written for the listed hospitals."""
     feeds = [_feed_entry(hospital) for hospital in LISTED]
-    return yaml.safe_dump({"feeds": feeds}, sort_keys=False, allow_unicode=True)
+    return yaml.dump({"feeds": feeds}, Dumper=_FeedsDumper, sort_keys=False, allow_unicode=True)
+
+
+class _Code(str):
+    """A code that stays quoted in YAML, where 09 without quotes is a number to some readers and text to others."""
+
+    __slots__ = ()
+
+
+class _FeedsDumper(yaml.SafeDumper):
+    """Writes what `yaml.SafeDumper` writes, and codes in quotes."""
+
+
+def _quoted(dumper: yaml.SafeDumper, code: _Code) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", str(code), style='"')
+
+
+_FeedsDumper.add_representer(_Code, _quoted)
 
 
 def _feed_entry(hospital: Hospital) -> dict[str, object]:
@@ -185,5 +202,5 @@ def _feed_entry(hospital: Hospital) -> dict[str, object]:
         "processing": ["P"],
     }
     if hospital.dispositions:
-        entry["dispositions"] = {word: code for code, word in hospital.dispositions.items()}
+        entry["dispositions"] = {word: _Code(code) for code, word in hospital.dispositions.items()}
     return entry

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Final, TypedDict, Unpack
 
 from services.simulator.cast import Cast, Subject
-from services.simulator.statements import NULL, Bed, Draft, Null, Processing, Registration, Snapshot
+from services.simulator.statements import Bed, Draft, Null, Processing, Registration, Snapshot
 
 _REASONS: Final = (
     ("chest pain & dyspnea", ("I50.9", "Heart failure, unspecified")),
@@ -27,6 +27,9 @@ _APART: Final = timedelta(minutes=3)
 """Least time between two statements of a stay."""
 _BEFORE: Final = timedelta(days=60)
 """How long before a stay something may be said of it."""
+
+
+CANCELS: Final = frozenset({"A11", "A12", "A13"})
 
 
 class Changes(TypedDict, total=False):
@@ -96,13 +99,16 @@ class Stay:
         return Bed(unit=rng.choice(_UNITS), room=str(rng.randint(301, 488)), bed=rng.choice("AB"))
 
     def say(self, trigger: str, at: datetime, *, names: datetime | None = None, **changes: Unpack[Changes]) -> None:
-        """Tell something that happened at ``at``; EVN-6 is ``names`` where a cancel names what it cancels."""
+        """Tell, at ``at``, what just happened; ``names`` is when it happened where that was another time (EVN-6).
+
+        A cancel names the time of what it cancels, or nothing.
+        """
         cast = self.cast
         self.view = replace(self.view, **changes)
         told = at + timedelta(seconds=cast.rng.randint(60, 600))
         sent = max(told, self.now + _APART + timedelta(seconds=cast.rng.randint(0, 240)))
         assert sent <= cast.now, f"{cast.story}: a statement would lie in the future"
-        occurred = names or (at if cast.hospital.event_times and trigger not in CANCELS else None)
+        happened = names if trigger in CANCELS else names or at
         self.drafts.append(
             Draft(
                 hospital=cast.hospital,
@@ -111,7 +117,7 @@ class Stay:
                 trigger=trigger,
                 sent=sent,
                 recorded=sent - timedelta(seconds=cast.rng.randint(1, 45)),
-                occurred=occurred,
+                occurred=happened if cast.hospital.event_times else None,
                 snapshot=self.view,
             )
         )
@@ -166,8 +172,3 @@ class Stay:
         if at + timedelta(minutes=10) < self.cast.latest:
             self.say(last.trigger, at, names=last.occurred)
             self.drafts[-1] = replace(self.drafts[-1], recorded=last.recorded, snapshot=last.snapshot)
-
-
-CANCELS: Final = frozenset({"A11", "A12", "A13"})
-
-__all__ = ["CANCELS", "NULL", "Changes", "Stay"]

@@ -83,7 +83,7 @@ class EmbeddedLoop:
             try:
                 return await in_thread(self._executor, call)
             except Transient as error:
-                self._log.warning("batch_postponed", code=error.code, delay_s=delay_s)
+                self._log.warning("batch_postponed", code=error.code, timeout_s=delay_s)
             try:
                 await asyncio.wait_for(stop.wait(), timeout=delay_s)
             except TimeoutError:

@@ -5,6 +5,7 @@ reached (TCM, domain.md §1.1). So its time is when it was made, never later tha
 and what it says must not contradict itself. Pure; `now` is an argument.
 """
 
+import re
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Final, Literal
@@ -31,6 +32,7 @@ CLOCK_SKEW_MAX: Final = timedelta(seconds=60)
 NOTE_CHARS_MAX: Final = 2000  # a page of text; longer notes belong in the chart
 
 _NOBODY: Final[frozenset[Outcome]] = frozenset({"voicemail", "no-answer"})
+_UNPRINTABLE: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _MINUTE: Final = timedelta(minutes=1)
 
 
@@ -76,6 +78,8 @@ def problem_of(
         return _input("reached-contradicts-outcome", f"With the outcome {attempt.outcome} nobody was reached.")
     if attempt.note is not None and len(attempt.note) > NOTE_CHARS_MAX:
         return _input("note-too-long", f"A note has at most {NOTE_CHARS_MAX} characters.")
+    if attempt.note is not None and _UNPRINTABLE.search(attempt.note):
+        return _input("note-unreadable", "A note is text: it has no control characters.")
     if attempt.at > now:
         return _input("attempt-in-future", "An attempt is recorded after it was made: its time cannot be ahead of now.")
     left_at = start_of_local_day(discharged_on, zone) if discharged_at is None else discharged_at

@@ -10,6 +10,7 @@ import re
 import unicodedata
 from datetime import date
 from functools import lru_cache
+from itertools import pairwise
 from typing import Final, Literal
 
 from services.followup.domain.placeholders import (
@@ -23,7 +24,8 @@ from services.followup.domain.placeholders import (
 TEXT_CHARACTERS_MAX: Final = 200
 """What is compared of one field; the longest real names and street lines are half of that (fault B17)."""
 
-_JOINING: Final = "'’‘`´ʼ.\x00"  # vanish instead of parting a word: O'Brien, J.R., P.O. Box
+# These vanish instead of parting a word: O'Brien, J.R., P.O. Box.
+_JOINING: Final = "'’‘`´ʼ.\x00"  # noqa: RUF001 - all the ways to write an apostrophe
 _ASCII: Final = {
     code: None if chr(code) in _JOINING else (chr(code).upper() if chr(code).isalnum() else " ") for code in range(128)
 }
@@ -51,8 +53,7 @@ _STREET_WORDS: Final = {
     "SOUTHWEST": "SW",
     "FIRST": "1ST", "SECOND": "2ND", "THIRD": "3RD", "FOURTH": "4TH", "FIFTH": "5TH", "SIXTH": "6TH",
     "SEVENTH": "7TH", "EIGHTH": "8TH", "NINTH": "9TH", "TENTH": "10TH",
-    "APARTMENT": "#", "APT": "#", "UNIT": "#", "SUITE": "#", "STE": "#", "ROOM": "#", "RM": "#", "NO": "#",
-    "POBOX": "POBOX",
+    "APARTMENT": "#", "APT": "#", "UNIT": "#", "SUITE": "#", "STE": "#", "ROOM": "#", "RM": "#",
 }  # fmt: skip
 _POST_BOX: Final = re.compile(r"\b(?:PO|POST OFFICE|P O) ?BOX\b")
 _UNIT_SIGN: Final = re.compile(r"#")
@@ -64,12 +65,12 @@ _ZIP_DIGITS: Final = 5
 _SSN_DIGITS: Final = 9
 
 
-@lru_cache(maxsize=20_000)
 def words_of(text: str) -> tuple[str, ...]:
     """Return the words of a text, upper case, without accents, punctuation or anything invisible."""
     return tuple(_fold(text).split())
 
 
+@lru_cache(maxsize=20_000)
 def name_words(text: str | None) -> tuple[str, ...]:
     """Return the words of a name field; nicknames in brackets or quotes are left out."""
     if not text:
@@ -112,9 +113,7 @@ def comparable_phone(text: str | None) -> str | None:
     main = text[:TEXT_CHARACTERS_MAX]
     if not main.isascii():
         main = unicodedata.normalize("NFKC", main)
-    digits = _NOT_A_DIGIT.sub("", main)
-    if len(digits) > _PHONE_DIGITS:
-        digits = _NOT_A_DIGIT.sub("", _EXTENSION.sub("", main)) or digits
+    digits = _NOT_A_DIGIT.sub("", _EXTENSION.sub("", main))
     if len(digits) < _PHONE_DIGITS:
         return None
     domestic = len(digits) == _PHONE_DIGITS or (len(digits) == _PHONE_DIGITS + 1 and digits[0] == "1")
@@ -132,15 +131,23 @@ def comparable_zip(text: str | None) -> str | None:
     return digits[:_ZIP_DIGITS]
 
 
-@lru_cache(maxsize=20_000)
 def comparable_street(text: str) -> str | None:
-    """Return a street line in postal abbreviations, without spaces; `None` where it names no house or post box."""
+    """Return a street line in postal abbreviations; `None` where it names no house or post box.
+
+    Words of letters run together (MAC ARTHUR, MACARTHUR); numbers stay apart (1 23RD ST is not 12 3RD ST).
+    """
     marked = _UNIT_SIGN.sub(" UNIT ", text[:TEXT_CHARACTERS_MAX])
     folded = _POST_BOX.sub("POBOX", " ".join(words_of(marked)))
     words = [_STREET_WORDS.get(word, word) for word in folded.split()]
     if not any(character.isdigit() for character in folded) or is_filler_address(words):
         return None
-    return "".join(word for at, word in enumerate(words) if word != "#" or words[at - 1 : at] != ["#"])
+    line = [""]
+    for before, word in pairwise(("", *words)):
+        if word.isalpha() and before.isalpha():
+            line[-1] += word
+        elif word != before or word != "#":
+            line.append(word)
+    return " ".join(line[1:])
 
 
 def comparable_ssn4(text: str | None) -> str | None:

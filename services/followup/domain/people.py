@@ -10,7 +10,14 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Final
 
-from services.followup.domain.demographics import ComparableDemographics, comparable
+from services.followup.domain.demographics import (
+    ComparableDemographics,
+    Identifier,
+    RawAddress,
+    RawDemographics,
+    RawName,
+    comparable,
+)
 from services.followup.domain.fragments import Fragment
 from services.followup.domain.grouping import began_at, group_fragments, joined
 from services.followup.domain.statements import IDENTIFIER_FIELD, unpack
@@ -107,3 +114,46 @@ def _compare(left: Sequence[Fragment], right: Sequence[Fragment]) -> str:
     born = one.birth_date is not None and one.birth_date == other.birth_date
     named = bool(one.families & other.families or one.givens & other.givens)
     return "same" if born and named else "other"
+
+
+def stated_person(state: Fragment) -> ComparableDemographics:
+    """Return who the joined state of a stay says its patient is, made comparable."""
+    born = _value(state, "birth_date")
+    return comparable(
+        RawDemographics(
+            names=tuple(
+                RawName(family=family, given=given, suffix=suffix)
+                for family, given, _, suffix in (unpack(line, 4) for line in _lines(state, "names"))
+            ),
+            birth_date=date.fromisoformat(born) if born else None,
+            sex=_value(state, "sex"),
+            phones=_words(_value(state, "phones")),
+            addresses=tuple(
+                RawAddress(street=street, zip=zip_code)
+                for street, zip_code in (unpack(line, 2) for line in _lines(state, "addresses"))
+            ),
+            ssn=_value(state, "ssn"),
+            identifiers=tuple(_identifiers(state)),
+        )
+    )
+
+
+def _value(state: Fragment, name: str) -> str | None:
+    said = state.fields.get(name)
+    return said.value if said else None
+
+
+def _lines(state: Fragment, name: str) -> list[str]:
+    return (_value(state, name) or "").split("\n")
+
+
+def _words(packed: str | None) -> tuple[str, ...]:
+    return tuple(word for word in (packed or "").split("\t") if word)
+
+
+def _identifiers(state: Fragment) -> Iterable[Identifier]:
+    for name, said in sorted(state.fields.items()):
+        if name.startswith(IDENTIFIER_FIELD):
+            authority, kind = unpack(name.removeprefix(IDENTIFIER_FIELD), 2)
+            for value in _words(said.value):
+                yield Identifier(authority=authority, value=value, type=kind)

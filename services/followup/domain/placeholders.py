@@ -17,10 +17,8 @@ PlaceholderName = Literal["newborn", "unknown", "test"]
 _TEST: Final = re.compile(
     r"(?:ZZ\w*|[XZ]*TEST(?:ING|PATIENT|PAT|PT|ONLY|CASE|DONOTUSE)?\d*|DUMMY(?:PATIENT)?|DONOTUSE)", re.ASCII
 )
-_NEWBORN: Final = re.compile(r"(?:BABY|BB|BG|NB|NEWBORN|INFANT)(?:BOY|GIRL|MALE|FEMALE|TWIN)?(?:[A-D]|\d)?", re.ASCII)
+_NEWBORN: Final = re.compile(r"(?:BABY|NEWBORN)\w*|(?:BB|BG|NB)[A-D1-4]?|INFANT|BOY|GIRL|MALE|FEMALE|TWIN", re.ASCII)
 _NEWBORN_FAMILY: Final = re.compile(r"(?:BABY|NEWBORN)(?:BOY|GIRL)?", re.ASCII)
-_CHILD_WORDS: Final = frozenset({"BOY", "GIRL", "MALE", "FEMALE", "TWIN"})
-_CHILD_NUMBERS: Final = frozenset({"A", "B", "C", "D", "1", "2", "3", "4", "ONE", "TWO", "THREE", "FOUR", "OF"})
 _UNKNOWN: Final = re.compile(
     r"UNK|UNKNOWN|UNIDENTIFIED|UNNAMED|ANONYMOUS|TRAUMA|DISASTER|NONAME|XX+|NULL|NONE|REFUSED|ALIAS", re.ASCII
 )
@@ -106,9 +104,4 @@ def is_filler_address(words: Sequence[str]) -> bool:
 def _is_newborn(family: Sequence[str], given: Sequence[str]) -> bool:
     if family and _NEWBORN_FAMILY.fullmatch(family[0]):
         return True
-    if not given:
-        return False
-    if _NEWBORN.fullmatch(given[0]):
-        return True
-    counted = _CHILD_WORDS | _CHILD_NUMBERS
-    return not _CHILD_WORDS.isdisjoint(given) and all(word in counted for word in given)
+    return bool(given and _NEWBORN.fullmatch(given[0]))

@@ -91,7 +91,12 @@ def reconcile(
             changes += _withdraw_all(rows, absence, now)
         else:
             changes += _settle_kind(rows, item, anchor, ids[kind], now)
-    return tuple(sorted(changes, key=lambda change: _ORDER[change.kind]))
+    return tuple(sorted(changes, key=application_order))
+
+
+def application_order(change: Change) -> int:
+    """Return when a change must be applied: withdrawals first, new rows last, also over several episodes."""
+    return _ORDER[change.kind]
 
 
 def _withdraw_all(rows: Sequence[Task], absence: Absence, now: datetime) -> list[Change]:

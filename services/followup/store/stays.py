@@ -72,14 +72,17 @@ class SqlStayStore:
             found[row.source_key].append(row)
         return found
 
-    def sharing(self, numbers: Collection[tuple[str | None, str]]) -> dict[tuple[str | None, str], list[StayRow]]:
-        """Return the stays under visit numbers, by (authority, number), of whichever person."""
-        found: dict[tuple[str | None, str], list[StayRow]] = {}
-        for row in self._stays(stay.c.visit_number.in_({number for _, number in numbers})):
-            key = (row.visit_authority, row.visit_number or "")
-            if key in numbers:
-                found.setdefault(key, []).append(row)
-        return found
+    def sharers(self, numbers: Collection[tuple[str | None, str]]) -> set[str]:
+        """Return the source patients with a stay under one of these (authority, visit number) pairs."""
+        statement = (
+            sa.select(stay.c.visit_authority, stay.c.visit_number, source_patient.c.key)
+            .distinct()
+            .join_from(stay, fragment, fragment.c.stay_id == stay.c.id)
+            .join(source_patient, fragment.c.source_patient_id == source_patient.c.id)
+            .where(stay.c.visit_number.in_({number for _, number in numbers}))
+        )
+        rows = self._connection.execute(statement)
+        return {key for authority, number, key in rows if (authority, number) in numbers}
 
     def _stays(self, condition: sa.ColumnElement[bool]) -> Iterable[StayRow]:
         columns = (stay.c.id, *(stay.c[name] for name in _STAY_COLUMNS), source_patient.c.key.label("source_key"))

@@ -1,7 +1,7 @@
-"""One database transaction with its stores (port: `usecases.ports.UnitOfWork`)."""
+"""One database transaction with its stores (ports: `usecases.ports.UnitOfWork`, `Begin`)."""
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import sqlalchemy as sa
 
@@ -9,6 +9,8 @@ from services.followup.store.events import SqlEventStore
 from services.followup.store.panel import SqlCandidateFinder
 from services.followup.store.stays import SqlStayStore
 from services.followup.store.tasks import SqlDueStore, SqlTaskStore
+from services.followup.usecases.ports import Begin, UnitOfWork
+from services.runtime.database import write_transaction
 
 
 class SqlUnitOfWork:
@@ -20,3 +22,14 @@ class SqlUnitOfWork:
         self.tasks = SqlTaskStore(connection)
         self.dues = SqlDueStore(connection)
         self.panel = SqlCandidateFinder(connection)
+
+
+def units_of(engine: sa.Engine) -> Begin:
+    """Return what begins a unit of work on a database."""
+
+    @contextmanager
+    def begin() -> Iterator[UnitOfWork]:
+        with write_transaction(engine) as connection:
+            yield SqlUnitOfWork(connection)
+
+    return begin

@@ -16,7 +16,7 @@ from services.followup.domain.decisions import Decision, Rules, Standing, decide
 from services.followup.domain.fragments import Fragment, join
 from services.followup.domain.identity import Linked, Uncertain, match
 from services.followup.domain.people import Told, stays_told, visit_numbers
-from services.followup.domain.reconcile import Anchor, Change, reconcile
+from services.followup.domain.reconcile import Anchor, Change, application_order, reconcile
 from services.followup.domain.tasks import PROTOCOL_ACTOR, Task
 from services.followup.usecases.ports import ReviewItem, StayRow, StoredFragment, UnitOfWork
 from services.followup.usecases.stay_ids import Assignment, assign_ids
@@ -56,6 +56,23 @@ class _Decided:
         return linked.patient_id if isinstance(linked, Linked) else None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Batch:
+    """Everything decided in one settling. `attached` says where each fragment was, by key."""
+
+    decided: Sequence[_Decided]
+    waiting: Sequence[Fragment]
+    assignment: Assignment
+    attached: Mapping[str, str | None]
+    now: datetime
+
+    @property
+    def places(self) -> dict[str, str | None]:
+        """Where each fragment is now, by key."""
+        waiting: dict[str, str | None] = {fragment.key: None for fragment in self.waiting}
+        return waiting | {key: one.id for one in self.decided for key in one.told.view.fragment_keys}
+
+
 class FollowUp:
     """The use case; `new_id` gives ids for new stays and tasks."""
 
@@ -75,7 +92,9 @@ class FollowUp:
         attached = {key: one.stay_id for found in current.values() for key, one in found.items()}
         assignment = assign_ids(told.stays, attached, rows, tasks, self._new_id)
         decided = self._decide(unit, told.stays, assignment, now)
-        return self._write(unit, decided, told.waiting, assignment, attached, now)
+        batch = _Batch(decided=decided, waiting=told.waiting, assignment=assignment, attached=attached, now=now)
+        self._write(unit, batch)
+        return _settled(unit, batch)
 
     def _decide(self, unit: UnitOfWork, stays: Sequence[Told], assignment: Assignment, now: datetime) -> list[_Decided]:
         candidates = unit.panel.find_candidates([told.person for told in stays])
@@ -89,36 +108,16 @@ class FollowUp:
             decided.append(_Decided(id=stay_id, told=told, standing=standing, decision=decision))
         return decided
 
-    def _write(
-        self,
-        unit: UnitOfWork,
-        decided: Sequence[_Decided],
-        waiting: Sequence[Fragment],
-        assignment: Assignment,
-        attached: Mapping[str, str | None],
-        now: datetime,
-    ) -> Settled:
-        places: dict[str, str | None] = {key: one.id for one in decided for key in one.told.view.fragment_keys}
-        places |= {fragment.key: None for fragment in waiting}
-        rows = [_row(one) for one in decided]
-        before = {row.id: row for row in assignment.rows}
-        unit.stays.put_stays(
-            [row for row in (*rows, *assignment.absorbed) if before.get(row.id) != row],
-            {key: stay_id for key, stay_id in places.items() if attached.get(key, "") != stay_id},
-            now,
-        )
-        changes = [change for one in decided for change in self._reconcile(one, assignment, now)]
-        unit.tasks.apply(sorted(changes, key=_application_order), PROTOCOL_ACTOR)
-        stay_ids = [*(one.id for one in decided), *(row.id for row in assignment.absorbed)]
-        unit.stays.put_reviews(stay_ids, [item for one in decided if (item := _review(one))], now)
-        unit.dues.set(RECHECK, {one.id: one.decision.look_again_at for one in decided})
-        outcomes = {key: WAITS if place is None else ("", "") for key, place in places.items()}
-        for one in decided:
-            outcome = (one.decision.outcome, one.decision.outcome_reason)
-            outcomes |= dict.fromkeys(one.told.view.fragment_keys, outcome)
-        changed = {row.id for row in rows if _outcome(before.get(row.id)) != _outcome(row)}
-        moved = [key for key, place in places.items() if place in changed or attached.get(key) != place]
-        return Settled(outcomes=outcomes, restated=unit.stays.restate_events({key: outcomes[key] for key in moved}))
+    def _write(self, unit: UnitOfWork, batch: _Batch) -> None:
+        before = {row.id: row for row in batch.assignment.rows}
+        rows = [*(_row(one) for one in batch.decided), *batch.assignment.absorbed]
+        moved = {key: stay_id for key, stay_id in batch.places.items() if batch.attached.get(key, "") != stay_id}
+        unit.stays.put_stays([row for row in rows if before.get(row.id) != row], moved, batch.now)
+        changes = [change for one in batch.decided for change in self._reconcile(one, batch.assignment, batch.now)]
+        unit.tasks.apply(sorted(changes, key=application_order), PROTOCOL_ACTOR)
+        reviews = [item for one in batch.decided if (item := _review(one)) is not None]
+        unit.stays.put_reviews([row.id for row in rows], reviews, batch.now)
+        unit.dues.set(RECHECK, {one.id: one.decision.look_again_at for one in batch.decided})
 
     def _reconcile(self, one: _Decided, assignment: Assignment, now: datetime) -> tuple[Change, ...]:
         tasks: Sequence[Task] = assignment.tasks.get(one.id, ())
@@ -206,10 +205,15 @@ def _review(one: _Decided) -> ReviewItem | None:
     return ReviewItem(stay_id=one.id, kind=kind, reason=reason.code, evidence=_encode([reason.text, result]).decode())
 
 
-def _outcome(row: StayRow | None) -> tuple[str, str] | None:
-    return None if row is None else (row.outcome, row.outcome_reason)
-
-
-def _application_order(change: Change) -> int:
-    """Withdraw, then move, then open, over all stays of the batch: a task may pass from one stay to another."""
-    return {"withdrawn": 0, "annotated": 1, "rehomed": 2, "reopened": 4, "opened": 5}.get(change.kind, 3)
+def _settled(unit: UnitOfWork, batch: _Batch) -> Settled:
+    """Re-state the events of stays whose outcome changed and of fragments that moved; the rest stand as they are."""
+    before = {row.id: (row.outcome, row.outcome_reason) for row in batch.assignment.rows}
+    outcomes = {fragment.key: WAITS for fragment in batch.waiting}
+    stale = {fragment.key for fragment in batch.waiting if batch.attached.get(fragment.key) is not None}
+    for one in batch.decided:
+        outcome = (one.decision.outcome, one.decision.outcome_reason)
+        for key in one.told.view.fragment_keys:
+            outcomes[key] = outcome
+            if batch.attached.get(key, one.id) != one.id or before.get(one.id, outcome) != outcome:
+                stale.add(key)
+    return Settled(outcomes=outcomes, restated=unit.stays.restate_events({key: outcomes[key] for key in sorted(stale)}))

@@ -145,8 +145,8 @@ class StayStore(Protocol):
     def stays_of(self, source_keys: Collection[str]) -> dict[str, list[StayRow]]:
         """Return all stays of source patients, by source key."""
 
-    def sharing(self, numbers: Collection[tuple[str | None, str]]) -> dict[tuple[str | None, str], list[StayRow]]:
-        """Return the stays under visit numbers, by (authority, number), of whichever person."""
+    def sharers(self, numbers: Collection[tuple[str | None, str]]) -> set[str]:
+        """Return the source patients with a stay under one of these (authority, visit number) pairs."""
 
     def put_stays(self, rows: Sequence[StayRow], attached: Mapping[str, str | None], at: datetime) -> None:
         """Write stays and attach fragments (key to stay id, `None` to let it wait)."""

@@ -141,7 +141,7 @@ class Worklist:
     def _change(
         self, change: str, task_id: str, version: int, actor: str, act: _Act, *, reason: str | None = None
     ) -> Done:
-        who = _name_of(actor)
+        who = usable_name(actor)
         if isinstance(who, NotAllowed):
             return who
         if not _may_be_id(task_id):
@@ -162,7 +162,7 @@ class Worklist:
             return _answer(row, after)
 
     def _audit(self, actor: str, action: str, entity: str, detail: Mapping[str, object]) -> None:
-        name = _name_of(actor)
+        name = usable_name(actor)
         who = DEFAULT_ACTOR if isinstance(name, NotAllowed) else name
         entry = AuditEntry(at=self._now(), actor=who, action=action, entity=entity, detail=_json(detail))
         with self._store.begin() as unit:
@@ -199,7 +199,7 @@ def _audit_of(
     return AuditEntry(at=now, actor=actor, action=f"task.{change}", entity=_entity(before.id), detail=_json(detail))
 
 
-def _name_of(actor: str) -> str | NotAllowed:
+def usable_name(actor: str) -> str | NotAllowed:
     """Return the name to record. Names are shown to others, so nothing invisible goes into one."""
     name = " ".join(actor.split())
     if not name or len(name) > ACTOR_CHARS_MAX or not name.isprintable():

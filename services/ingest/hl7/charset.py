@@ -76,6 +76,8 @@ WIDE: Final = frozenset({"utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-l
 _WESTERN: Final = frozenset({"iso8859-1", "iso8859-9", "iso8859-15", "cp1252"})
 _C1_CONTROLS: Final = re.compile(rb"[\x80-\x9f]")
 
+_LINE_END: Final = re.compile(rb"[\r\n]")
+
 # Anything else separates repetitions of MSH-18, whatever the sender's own delimiters are.
 _LABEL: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z /_.:-]*")
 _PUNCTUATION: Final = re.compile(r"[^0-9A-Z]")
@@ -114,9 +116,10 @@ def declared_label(body: bytes) -> str:
     Double-byte text earlier in the header may contain bytes that look like separators. They can only push MSH-18 to
     the right, so the first field from there on that names a charset is it.
     """
-    end = re.search(rb"[\r\n]", body)
-    header = body[: end.start()] if end else body
-    labels = [field.decode(LAST_RESORT) for field in header.split(body[3:4])[17:]]
+    header = _LINE_END.split(body, maxsplit=1)[0]
+    if len(header) == len(b"MSH"):
+        return ""
+    labels = [field.decode(LAST_RESORT) for field in header.split(header[3:4])[17:]]
     if header.isascii() and b"\x1b" not in header:
         return labels[0] if labels else ""
     return next((label for label in labels if resolve_charset(label)), "")

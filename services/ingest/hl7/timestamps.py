@@ -75,6 +75,8 @@ def parse_timestamp(text: str, *, degree: str | None = None) -> TimestampText | 
     if match is None:
         return TimestampText(text=written, findings=(NOT_A_DATE,))
     digits = match["digits"].translate(_SEPARATORS)
+    if match["fraction"] and len(digits) < _SECOND_DIGITS:
+        findings["timestamp-malformed"] = None
     local = _read_local(digits, _usable_length(digits, degree, findings), findings)
     if local is None:
         return TimestampText(text=written, findings=(*findings, NOT_A_DATE))

@@ -116,18 +116,17 @@ class MllpClient:
 
     async def _next_answer(self) -> bytes:
         protocol = self._protocol
-        if not protocol.answers:
-            try:
-                async with asyncio.timeout(self._answer_timeout_s):
-                    await protocol.wait_for_answer()
-            except asyncio.CancelledError:
-                protocol.fail("the caller stopped before every answer came: connect again")
-                raise
-            except TimeoutError:
-                protocol.fail(
-                    f"no answer within {self._answer_timeout_s:g} s: the message may have been received; "
-                    "send it again (a resend has no second effect) or look at the listener"
-                )
+        try:
+            async with asyncio.timeout(self._answer_timeout_s):
+                await protocol.wait_for_answer()
+        except asyncio.CancelledError:
+            protocol.fail("the caller stopped before every answer came: connect again")
+            raise
+        except TimeoutError:
+            protocol.fail(
+                f"no answer within {self._answer_timeout_s:g} s: the message may have been received; "
+                "send it again (a resend has no second effect) or look at the listener"
+            )
         if not protocol.answers:
             await self._give_up()
         return protocol.take_answer()
@@ -143,7 +142,6 @@ class _ClientProtocol(asyncio.Protocol):
         self.closed = asyncio.Event()
         self._decoder = FrameDecoder()
         self._waiter: asyncio.Future[None] | None = None
-        self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -168,7 +166,7 @@ class _ClientProtocol(asyncio.Protocol):
 
     def send(self, frames: bytes, count: int) -> None:
         self.owed += count
-        if self._transport is not None and not self._transport.is_closing():
+        if not self._transport.is_closing():
             self._transport.write(frames)
 
     def take_answer(self) -> bytes:
@@ -190,8 +188,11 @@ class _ClientProtocol(asyncio.Protocol):
         self.close()
 
     def close(self) -> None:
-        if self._transport is not None:
-            self._transport.abort() if self.owed else self._transport.close()
+        """Close; with answers owed there is nothing worth waiting for."""
+        if self.owed:
+            self._transport.abort()
+        else:
+            self._transport.close()
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

@@ -62,12 +62,11 @@ class MllpConnection(asyncio.Protocol):
         self._backlog = False
         self._pulling = False
         self._pull_scheduled = False
-        self._flush_scheduled = False
         self._grace: asyncio.TimerHandle | None = None
         # Ending.
         self._finishing: CloseReason | None = None
         self._close_by: float | None = None
-        self._more_expected = False  # the peer may still be sending, so closing right away could reset it
+        self._discarding = False  # bytes came that were not taken
         self._peer_ended = False
 
     # The event loop's side
@@ -94,7 +93,7 @@ class MllpConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Decode one read and hand on what is whole."""
         if self._finishing is not None:
-            self._more_expected = True  # discarded: the sender has no answer and will send it again elsewhere
+            self._discarding = True  # the sender has no answer and will send it again elsewhere
             return
         self._cancel_grace()
         times = self._times
@@ -155,7 +154,6 @@ class MllpConnection(asyncio.Protocol):
         if self._finishing is not None:
             return
         self._finishing = reason
-        self._more_expected = self._backlog or self._decoder.inside_frame or self._decoder.closed
         self._cancel_grace()
         self._set_reading(wanted=True)  # to discard, and to see the peer go
         if not self._pulling:
@@ -245,7 +243,6 @@ class MllpConnection(asyncio.Protocol):
             self._context.observer.handler_failed(self._id, error)
             self.finish(CloseReason.HANDLER_FAILED)
             if not answer.answered:
-                answer.silent = False
                 answer(None)
 
     def _watch_frame(self, *, begun: bool) -> None:
@@ -272,12 +269,10 @@ class MllpConnection(asyncio.Protocol):
     # Answers out
 
     def _schedule_flush(self) -> None:
-        if not self._pulling and not self._flush_scheduled:
-            self._flush_scheduled = True
+        if not self._pulling:  # a head is answered once, so this is called once a flush
             self._loop.call_soon(self._flush_and_settle)
 
     def _flush_and_settle(self) -> None:
-        self._flush_scheduled = False
         self._flush()
         self._settle()
 
@@ -297,7 +292,6 @@ class MllpConnection(asyncio.Protocol):
         if ready.broken:
             stats.answers_undelivered += 1 + self._line.abandon()
             self._finishing = self._finishing or CloseReason.UNANSWERED
-            self._more_expected = self._more_expected or self._backlog or self._decoder.inside_frame
         held_bytes = self._line.byte_count + self._decoder.buffered_bytes
         self._context.held_bytes += held_bytes - self._held_bytes
         self._held_bytes = held_bytes
@@ -346,9 +340,10 @@ class MllpConnection(asyncio.Protocol):
     # Ending
 
     def _close(self) -> None:
-        """Close; while the peer still sends, only our side, and go on discarding for a while."""
-        now, limits = self._loop.time(), self._limits
-        if self._more_expected and not self._peer_ended and not self._transport.is_closing():
+        """Close; while the peer may still send, only our side, and go on discarding for a while."""
+        now, limits, decoder = self._loop.time(), self._limits, self._decoder
+        sending = self._discarding or decoder.closed or decoder.inside_frame or decoder.buffered_bytes > 0
+        if sending and not self._peer_ended and not self._transport.is_closing():
             self._close_by = now + limits.linger_s
             self._transport.write_eof()
         else:

@@ -100,13 +100,16 @@ class MllpServer:
             connection.finish(CloseReason.DRAINED)
         in_order = await self._wait_all_closed(timeout_s)
         if not in_order:
-            for connection in tuple(context.connections.values()):
-                connection.abort(CloseReason.DRAINED)
-            await self._wait_all_closed(ABORT_TIMEOUT_S)
+            await self._abort_all()
         if self._sweep_timer is not None:
             self._sweep_timer.cancel()
             self._sweep_timer = None
         return in_order
+
+    async def _abort_all(self) -> None:
+        for connection in tuple(self._context.connections.values()):
+            connection.abort(CloseReason.DRAINED)
+        await self._wait_all_closed(ABORT_TIMEOUT_S)
 
     async def _wait_all_closed(self, timeout_s: float) -> bool:
         try:

@@ -46,7 +46,7 @@ def tell_cancel_was_wrong(cast: Cast) -> Told:
     stay = begin(cast, cast.ago(*ROOMY))
     stay.discharge("01")
     _cancel_discharge(stay)
-    stay.say("A03", stay.later(0.2, 2), discharged=stay.ends, disposition="01")
+    stay.say("A03", stay.later(0.2, 2), names=stay.ends, discharged=stay.ends, disposition="01")
     return followed(stay, "Canceled by mistake and stated again: the person did go home.")
 
 

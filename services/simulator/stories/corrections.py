@@ -23,7 +23,7 @@ def tell_time_corrected(cast: Cast) -> Told:
     earlier = cast.rng.random() < 0.4
     stay.ends += timedelta(minutes=cast.rng.randint(1500, 2600)) * (-1 if earlier and _lasts_days(stay) else 1)
     at = max(stay.ends, stay.later(1, 10))
-    stay.say(cast.rng.choice(("A03", "A08")), at, discharged=stay.ends)
+    stay.say(cast.rng.choice(("A03", "A08")), at, names=stay.ends, discharged=stay.ends)
     stay.paperwork()
     return followed(stay, "The date of the discharge was corrected: the corrected one counts.")
 
@@ -84,7 +84,7 @@ def tell_left_against_advice_after_all(cast: Cast) -> Told:
 def _corrected(cast: Cast, first: str, second: str) -> Stay:
     stay = begin(cast, cast.ago(*_TELLABLE))
     stay.discharge(first)
-    stay.say(cast.rng.choice(("A08", "A08", "A03")), stay.later(0.5, 48), disposition=second)
+    stay.say(cast.rng.choice(("A08", "A08", "A03")), stay.later(0.5, 48), names=stay.ends, disposition=second)
     stay.paperwork()
     return stay
 

@@ -63,9 +63,7 @@ def nothing(stay: Stay, why: str) -> Told:
 
 def asked(stay: Stay, why: str, question: str, *, certain: bool = True) -> Told:
     """Return a story of which no task should come, but a question to a person."""
-    review = ExpectedReview(
-        patient_key=stay.subject.key, story=stay.cast.story, question=question, certain=certain
-    )
+    review = ExpectedReview(patient_key=stay.subject.key, story=stay.cast.story, question=question, certain=certain)
     return Told(subject=stay.subject, drafts=tuple(stay.drafts), reviews=(review,), why=why)
 
 

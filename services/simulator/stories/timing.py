@@ -70,7 +70,7 @@ def tell_far_ahead(cast: Cast) -> Told:
 def tell_window_closed(cast: Cast) -> Told:
     """Tell of a stay that the hospital sends when its service period is over."""
     stay = Stay(cast, cast.member(), act_class=cast.rng.choice(COVERED), ends=cast.ago(33 * DAY_H, 50 * DAY_H))
-    stay.say("A01", cast.ago(2, 30))
+    stay.say("A01", cast.ago(2, 30), names=stay.begins)
     stay.discharge("01")
     return nothing(stay, "Learned more than 30 days after the discharge: too late for transitional care.")
 
@@ -79,7 +79,7 @@ def tell_admission_told_late(cast: Cast) -> Told:
     """Tell of a stay whose admission the hospital enters after its discharge."""
     stay = Stay(cast, cast.member(), act_class=cast.rng.choice(COVERED), ends=cast.ago(*RECENT))
     stay.discharge(cast.rng.choice(HOME))
-    stay.say("A01", stay.later(0.2, 2), discharged=None, disposition="")
+    stay.say("A01", stay.later(0.2, 2), names=stay.begins, discharged=None, disposition="")
     return followed(stay, "The admission was entered after the discharge; the person is at home.")
 
 

@@ -150,10 +150,10 @@ def test_addresses(field: str, expected: tuple[XAD, ...]) -> None:
                 ),
             ),
         ),
-        ("^PRN^PH^^+1^217^5550100", (XTN(number="+1 217 5550100", use="PRN", equipment="PH", country="+1", area="217", local="5550100"),)),
+        ("^^^^+1^217^5550100", (XTN(number="+1 217 5550100", country="+1", area="217", local="5550100"),)),
         ("^^^^^217^5550100", (XTN(number="217 5550100", area="217", local="5550100"),)),
         ("^^^^^217", (XTN(area="217"),)),
-        ("^PRN^PH^^^217^5550100^^^^^+12175550100", (XTN(number="+12175550100", use="PRN", equipment="PH", area="217", local="5550100"),)),
+        ("^^^^^217^5550100^^^^^+12175550100", (XTN(number="+12175550100", area="217", local="5550100"),)),
         ("^NET^Internet^jo@example.org", (XTN(use="NET", equipment="Internet", email="jo@example.org"),)),
         ("jo@example.org^NET", (XTN(email="jo@example.org", use="NET"),)),
         ("x@example.org^NET^^jo@example.org", (XTN(email="jo@example.org", use="NET"),)),
@@ -161,7 +161,7 @@ def test_addresses(field: str, expected: tuple[XAD, ...]) -> None:
         ('""', ()),
         ("1~2", (XTN(number="1"), XTN(number="2"))),
     ],
-)  # fmt: skip
+)
 def test_telephone_numbers_and_addresses_of_email(field: str, expected: tuple[XTN, ...]) -> None:
     assert read_xtn(_read(field)[1], 1) == expected
 

@@ -157,7 +157,7 @@ def test_a_time_that_is_partly_wrong_is_read_as_far_as_it_is_sound(
         "20260308+ab12",
         "20260308+1",
         "2026-3-8",
-        "２０２６０３０８",
+        "\N{FULLWIDTH DIGIT TWO}0260308",
         "٢٠٢٦٠٣٠٨",
         "²⁰²⁶⁰³⁰⁸",
         '"',

@@ -18,6 +18,25 @@ from services.ingest.mllp.observation import CloseReason, FramingFault, RefuseRe
 from services.ingest.mllp.server import MllpServer
 
 PATIENCE_S = 10.0  # how long a test waits for what must come
+BRIEF_S = 0.05  # a limit that is meant to be passed
+NEVER_S = 3_600.0
+MESSAGE = b"MSH|^~\\&|A|B|C|D|20260301||ADT^A01|1|P|2.5.1\rPID|1\r"
+
+
+def brief(**limits: float) -> ServerLimits:
+    """Make limits that look at the time often and pass only where the test says so."""
+    times: dict[str, float] = {
+        "header_timeout_s": NEVER_S,
+        "frame_timeout_s": NEVER_S,
+        "silent_timeout_s": NEVER_S,
+        "idle_timeout_s": NEVER_S,
+        "write_stalled_timeout_s": NEVER_S,
+        "end_grace_s": NEVER_S,
+        "linger_s": NEVER_S,
+        "close_timeout_s": NEVER_S,
+        "sweep_interval_s": 0.01,
+    }
+    return ServerLimits(**(times | limits))  # type: ignore[arg-type]  # whole numbers are passed as whole numbers
 
 
 Scenario = Coroutine[Any, Any, None]

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import pytest
@@ -100,6 +101,32 @@ async def test_nobody_listening_is_said_plainly() -> None:
 
 
 @on_both_loops
+async def test_a_connection_that_is_not_taken_in_time_is_said_plainly() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as never_accepting:
+        port = never_accepting.getsockname()[1]
+        with pytest.raises(MllpClientError, match="did not take the connection within 0 s: check address"):
+            await MllpClient.connect("127.0.0.1", port, connect_timeout_s=0.0)
+
+
+@on_both_loops
+async def test_answers_that_came_before_the_end_are_given_before_the_end_is_told() -> None:
+    handler = Holding()
+    async with serving(handler) as stand:
+        client = await MllpClient.connect("127.0.0.1", stand.port)
+        async with contextlib.aclosing(client.send_many([b"MSH|1", b"MSH|2", b"MSH|3"])) as answers:
+            waiting = asyncio.ensure_future(anext(answers))
+            await until(lambda: len(handler.seen) == 3)
+            handler.acknowledge(0)
+            handler.acknowledge(1)
+            handler.answers[2](None)
+            assert await waiting == ack(b"MSH|1")
+            await client._protocol.closed.wait()
+            assert await anext(answers) == ack(b"MSH|2")
+            with pytest.raises(MllpClientError, match="before the answer"):
+                await anext(answers)
+
+
+@on_both_loops
 async def test_an_answer_that_does_not_come_in_time_ends_the_client() -> None:
     handler = Holding()
     async with serving(handler) as stand:
@@ -109,6 +136,7 @@ async def test_an_answer_that_does_not_come_in_time_ends_the_client() -> None:
         with pytest.raises(MllpClientError):
             await client.send(b"MSH|2")
         assert len(handler.seen) == 1
+        handler.acknowledge(0)
 
 
 @on_both_loops

@@ -6,7 +6,7 @@ from typing import Any
 
 from services.ingest.mllp.connection import FRAMES_PER_TURN_MAX, MllpConnection, ServerContext
 from services.ingest.mllp.frame import encode_frame
-from services.ingest.mllp.inbound import Handler
+from services.ingest.mllp.inbound import Answer, Handler, Inbound
 from services.ingest.mllp.limits import ServerLimits
 from services.ingest.mllp.observation import CloseReason, SilentObserver
 from tests.ingest.mllp.peers import Holding, Immediate, ack, until
@@ -232,3 +232,108 @@ async def test_a_connection_lost_with_an_answer_on_its_way_leaves_nothing_behind
     assert context.held_bytes == 0
     assert context.stats.answers_undelivered == 2
     assert context.all_closed.is_set()
+
+
+async def test_a_handler_that_answers_and_then_raises_has_answered() -> None:
+    def handler(inbound: Inbound, answer: Answer) -> None:
+        answer(ack(inbound.payload))
+        raise RuntimeError
+
+    connection, transport, context = connect(handler)
+    connection.data_received(encode_frame(b"MSH|1"))
+
+    assert transport.writes == [encode_frame(ack(b"MSH|1"))]
+    assert transport.closed
+    connection.connection_lost(None)
+    assert context.stats.connections_closed == {CloseReason.HANDLER_FAILED: 1}
+
+
+async def test_what_was_read_and_not_yet_taken_is_not_taken_once_draining() -> None:
+    handler = Immediate()
+    connection, transport, _ = connect(handler)
+    connection.data_received(frames(2 * FRAMES_PER_TURN_MAX))
+    connection.finish(CloseReason.DRAINED)
+    await turn()
+
+    assert len(handler.seen) == FRAMES_PER_TURN_MAX
+    assert transport.ended
+
+
+async def test_a_transport_that_is_gone_is_neither_paused_nor_resumed() -> None:
+    connection, transport, _ = connect(Immediate())
+    transport.closed = True
+    connection.pause_writing()
+
+    assert transport.reading
+
+
+# The clock of a frame that is not whole yet; `sweep` is told the time
+
+
+def later(seconds: float) -> float:
+    return asyncio.get_running_loop().time() + seconds
+
+
+async def test_the_clock_of_a_frame_stops_with_the_frame() -> None:
+    connection, transport, _ = connect(Immediate())
+    connection.data_received(b"\x0bMSH|")
+    connection.data_received(b"\x1c\r")
+
+    connection.sweep(later(100.0))
+
+    assert not transport.is_closing()
+
+
+async def test_the_clock_of_a_frame_stops_with_a_flushed_end() -> None:
+    connection, transport, _ = connect(Immediate(), end_grace_s=0.0)
+    connection.data_received(b"\x0bMSH|\x1c")
+    await until(lambda: transport.writes)
+
+    connection.sweep(later(100.0))
+
+    assert not transport.is_closing()
+
+
+async def test_the_clock_starts_anew_with_each_frame() -> None:
+    connection, transport, _ = connect(Immediate())
+    connection.data_received(b"\x0bMSH|")
+    connection._times.frame_since = later(-1_000.0)
+    connection.data_received(b"\x1c\r\x0bMSH|")
+
+    connection.sweep(later(0.0))
+    ended_early = transport.ended
+    connection.sweep(later(100.0))
+
+    assert (ended_early, transport.ended) == (False, True)
+
+
+async def test_the_clock_of_a_frame_waits_while_the_socket_is_not_read() -> None:
+    connection, transport, _ = connect(Immediate(), write_stalled_timeout_s=1_000.0)
+    connection.data_received(b"\x0bMSH|")
+    connection.pause_writing()
+    connection.sweep(later(100.0))
+    connection.resume_writing()
+    connection.sweep(later(101.0))
+    ended_early = transport.ended
+    connection.sweep(later(131.0))
+
+    assert (ended_early, transport.ended) == (False, True)
+
+
+async def test_a_byte_in_time_ends_the_wait_for_it() -> None:
+    connection, _, _ = connect(Immediate())
+    connection.data_received(b"\x0bMSH|\x1c")
+    waited = connection._grace
+    connection.data_received(b"\r")
+
+    assert waited is not None
+    assert waited.cancelled()
+
+
+async def test_a_connection_that_finishes_is_read_again_so_that_the_peer_is_seen_to_go() -> None:
+    connection, transport, _ = connect(Holding(), in_flight_max=1)
+    connection.data_received(frames(2))
+    reading_before = transport.reading
+    connection.finish(CloseReason.DRAINED)
+
+    assert (reading_before, transport.reading) == (False, True)

@@ -8,6 +8,8 @@ a record of 3.5 KB stays in one page instead of spilling into an overflow page, 
 Offsets are dense and start at 0 (the port promises less); a missing row is therefore damage, and is reported as such.
 The checksum (CRC-32) covers a record's place, time, key, headers and value: SQLite checks the frames of its
 write-ahead log but not the pages of the database file, where a flipped bit would otherwise be delivered (fault F09).
+A flipped bit may also cut a branch off the table without a trace; so each stream notes, at every checkpoint, an end
+that it had reached (`known_end`), and a table that ends before it is known to be damaged.
 
 The write-ahead log is synced on every commit (`synchronous=FULL`, and F_FULLFSYNC where macOS needs it); files are
 readable by their owner only. Source: DESIGN §5, `streaming.md` §7, https://www.sqlite.org/wal.html.
@@ -19,6 +21,7 @@ import sqlite3
 import struct
 import zlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -36,18 +39,42 @@ _OFFSET_MASK = (1 << OFFSET_BITS) - 1
 _SCHEMA = (
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
     """CREATE TABLE stream (
-        id INTEGER PRIMARY KEY, topic TEXT NOT NULL, partition INTEGER NOT NULL, UNIQUE (topic, partition)
+        id INTEGER PRIMARY KEY, topic TEXT NOT NULL, partition INTEGER NOT NULL,
+        known_end INTEGER NOT NULL, checksum INTEGER NOT NULL
     )""",
     """CREATE TABLE record (
         id INTEGER PRIMARY KEY, timestamp_us INTEGER NOT NULL, checksum INTEGER NOT NULL,
         key BLOB NOT NULL, headers BLOB NOT NULL, value BLOB NOT NULL
     )""",
 )
+_STREAMS = f"""
+SELECT id, CAST(topic AS BLOB), partition, known_end, checksum, (
+    SELECT record.id FROM record
+    WHERE record.id BETWEEN stream.id << {OFFSET_BITS} AND (stream.id << {OFFSET_BITS}) + {_OFFSET_MASK}
+    ORDER BY record.id DESC LIMIT 1
+) FROM stream ORDER BY topic, partition
+"""  # noqa: S608 - made of two constants
 _PLACE = struct.Struct("<qq")
 
 Headers = tuple[tuple[str, bytes], ...]
 _encoder = msgspec.msgpack.Encoder()
 _headers_decoder = msgspec.msgpack.Decoder(Headers)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stream:
+    """A topic's partition: its number, the offset after the last row, and the end it is known to have reached."""
+
+    id: int
+    topic: str
+    partition: int
+    stored_end: int
+    known_end: int
+
+    @property
+    def end(self) -> int:
+        """Return the offset after the last record, whether its row can be found or not."""
+        return max(self.stored_end, self.known_end)
 
 
 def record_id(stream: int, offset: int) -> int:
@@ -186,21 +213,28 @@ def check_format(connection: sqlite3.Connection) -> int:
     return meta["partitions"]
 
 
-def read_streams(connection: sqlite3.Connection) -> dict[str, dict[int, int]]:
-    """Return the stream number of each partition of each topic that was ever written."""
-    streams: dict[str, dict[int, int]] = {}
-    for topic, partition, stream in connection.execute("SELECT CAST(topic AS BLOB), partition, id FROM stream"):
-        streams.setdefault(topic.decode(), {})[partition] = stream
+def read_streams(connection: sqlite3.Connection) -> dict[str, list[Stream]]:
+    """Return the streams of each topic that was ever written, by partition; a few seeks, whatever the length.
+
+    Raises:
+        Permanent: `log-damaged`, when a stream's own row is not what was written.
+    """
+    streams: dict[str, list[Stream]] = {}
+    for identifier, topic, partition, known_end, stored_checksum, last in connection.execute(_STREAMS):
+        if stored_checksum != checksum(record_id(identifier, known_end), partition, topic, b"", b""):
+            raise damaged("the list of streams does not fit its checksum")
+        stored_end = 0 if last is None else offset_of(last) + 1
+        name = topic.decode()
+        streams.setdefault(name, []).append(
+            Stream(id=identifier, topic=name, partition=partition, stored_end=stored_end, known_end=known_end)
+        )
     return streams
 
 
-def read_end_offset(connection: sqlite3.Connection, stream: int) -> int:
-    """Return the offset that the stream's next record gets; one seek, whatever the length."""
-    row = connection.execute(
-        "SELECT id FROM record WHERE id BETWEEN ? AND ? ORDER BY id DESC LIMIT 1",
-        (record_id(stream, 0), record_id(stream, _OFFSET_MASK)),
-    ).fetchone()
-    return 0 if row is None else offset_of(row[0]) + 1
+def stream_row(identifier: int, topic: str, partition: int, known_end: int) -> tuple[int, str, int, int, int]:
+    """Return the row of a stream, with its checksum."""
+    place = record_id(identifier, known_end)
+    return identifier, topic, partition, known_end, checksum(place, partition, topic.encode(), b"", b"")
 
 
 def unusable(folder: Path, why: str) -> Permanent:
@@ -215,12 +249,17 @@ def unusable(folder: Path, why: str) -> Permanent:
 def unreadable(path: Path, error: sqlite3.Error) -> Permanent | Transient:
     """Return the error for a log file that SQLite will not read as a whole."""
     if is_damage(error):
-        return Permanent(
-            "log-damaged",
-            f"{path} is damaged ({error.sqlite_errorname}); keep it, restore the data folder from a backup and let "
-            "the hospitals send again what came after it",
-        )
+        return damaged(error_name(error))
     return Transient("log-unavailable", f"{path} cannot be read now ({error_name(error)}); try again")
+
+
+def damaged(why: str) -> Permanent:
+    """Return the error for a log that is broken beyond single records."""
+    return Permanent(
+        "log-damaged",
+        f"the event log is damaged ({why}); keep the file, restore the data folder from a backup and let the "
+        "hospitals send again what came after it",
+    )
 
 
 def is_damage(error: sqlite3.Error) -> bool:

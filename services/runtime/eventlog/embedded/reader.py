@@ -8,10 +8,10 @@ page above it is broken. Each becomes one `damaged` record at its offset, and re
 import contextlib
 import sqlite3
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from services.runtime.eventlog.embedded import layout
+from services.runtime.eventlog.embedded.layout import Stream
 from services.runtime.eventlog.embedded.topics import require_legal_topic, unknown_partition
 from services.runtime.eventlog.port import Record
 
@@ -21,50 +21,6 @@ _RANGE = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Place:
-    """One stream, and how its rows become records."""
-
-    topic: str
-    partition: int
-    stream: int
-
-    def decode(self, row: tuple[object, ...]) -> Record | None:
-        """Return the row's record, or None if the row is not what was written."""
-        match row:
-            case (
-                int(identifier),
-                int(timestamp_us),
-                int(checksum),
-                bytes(key),
-                bytes(headers),
-                bytes(value),
-            ) if checksum == layout.checksum(identifier, timestamp_us, key, headers, value):
-                return Record(
-                    topic=self.topic,
-                    partition=self.partition,
-                    offset=layout.offset_of(identifier),
-                    key=key,
-                    value=value,
-                    headers=layout.decode_headers(headers),
-                    timestamp_us=timestamp_us,
-                )
-        return None
-
-    def damaged(self, offset: int) -> Record:
-        """Return what stands for a record that cannot be read."""
-        return Record(
-            topic=self.topic,
-            partition=self.partition,
-            offset=offset,
-            key=b"",
-            value=b"",
-            headers=(),
-            timestamp_us=0,
-            damaged=True,
-        )
-
-
 class LogReader:
     """A reading connection and what it knows of the log."""
 
@@ -72,7 +28,6 @@ class LogReader:
         self._path = folder / layout.LOG_FILE
         self._connection = layout.open_for_reading(folder)
         self._partitions = layout.check_format(self._connection)
-        self._streams: dict[str, dict[int, int]] = {}
 
     def partitions(self, topic: str) -> tuple[int, ...]:
         """Return the topic's partitions."""
@@ -85,24 +40,18 @@ class LogReader:
 
     def end_offsets(self, topic: str) -> dict[int, int]:
         """Return the next offset of each partition."""
-        ends = self.begin_offsets(topic)
-        with self._explained():
-            for partition, stream in self._streams_of(topic).items():
-                ends[partition] = layout.read_end_offset(self._connection, stream)
-        return ends
+        return self.begin_offsets(topic) | {stream.partition: stream.end for stream in self._streams(topic)}
 
     def read(self, topic: str, partition: int, offset: int, max_records: int, bytes_max: int) -> list[Record]:
         """Return records from an offset on, within the limits, one at least if there is one."""
         if partition not in self.partitions(topic):
             raise unknown_partition(topic, partition, self._partitions)
+        stream = next((stream for stream in self._streams(topic) if stream.partition == partition), None)
+        if stream is None or offset >= stream.end:
+            return []
+        offset = max(offset, 0)
         with self._explained():
-            stream = self._streams_of(topic).get(partition)
-            end = 0 if stream is None else layout.read_end_offset(self._connection, stream)
-            if stream is None or offset >= end:
-                return []
-            place = _Place(topic=topic, partition=partition, stream=stream)
-            offset = max(offset, 0)
-            return self._read(place, offset, min(end, offset + max_records), bytes_max)
+            return self._read(stream, offset, min(stream.end, offset + max_records), bytes_max)
 
     def probe(self, topic: str, positions: Mapping[int, int], seen: int | None) -> tuple[bool, int]:
         """Tell whether a partition has records at or after its position, and the version of the file that was seen.
@@ -120,13 +69,13 @@ class LogReader:
         """Close the file."""
         self._connection.close()
 
-    def _read(self, place: _Place, begin: int, end: int, bytes_max: int) -> list[Record]:
+    def _read(self, stream: Stream, begin: int, end: int, bytes_max: int) -> list[Record]:
         records: list[Record] = []
         size = 0
         expected = begin
         while expected < end:
             try:
-                for record, record_bytes in self._scan(place, expected, end):
+                for record, record_bytes in self._scan(stream, expected, end):
                     size += record_bytes
                     if records and size > bytes_max:
                         return records
@@ -136,36 +85,37 @@ class LogReader:
                 if not layout.is_damage(error):
                     raise
                 # The page is out of reach: give up this offset only, and try the next.
-                records.append(place.damaged(expected))
+                records.append(_damaged(stream, expected))
                 expected += 1
         return records
 
-    def _scan(self, place: _Place, begin: int, end: int) -> Iterator[tuple[Record, int]]:
+    def _scan(self, stream: Stream, begin: int, end: int) -> Iterator[tuple[Record, int]]:
         """Yield a record, sound or damaged, for every offset of the range in turn, with its size in bytes."""
         expected = begin
-        limits = (layout.record_id(place.stream, begin), layout.record_id(place.stream, end), end - begin)
+        limits = (layout.record_id(stream.id, begin), layout.record_id(stream.id, end), end - begin)
         with contextlib.closing(self._connection.execute(_RANGE, limits)) as rows:
             for row in rows:
-                record = place.decode(row)
+                record = _decode(stream, row)
+                if expected >= end:
+                    return
                 if record is None:  # its id may be what is damaged, so it stands for the offset that is due
-                    yield place.damaged(expected), 0
+                    yield _damaged(stream, expected), 0
                     expected += 1
                     continue
-                if record.offset < expected:  # a broken tree may show a row twice
+                if not expected <= record.offset < end:  # a broken table may show rows that belong elsewhere
                     continue
                 while expected < record.offset:
-                    yield place.damaged(expected), 0
+                    yield _damaged(stream, expected), 0
                     expected += 1
                 yield record, len(row[3]) + len(row[4]) + len(row[5])
                 expected += 1
         while expected < end:
-            yield place.damaged(expected), 0
+            yield _damaged(stream, expected), 0
             expected += 1
 
-    def _streams_of(self, topic: str) -> dict[int, int]:
-        if topic not in self._streams:
-            self._streams = layout.read_streams(self._connection)
-        return self._streams.get(topic, {})
+    def _streams(self, topic: str) -> list[Stream]:
+        with self._explained():
+            return layout.read_streams(self._connection).get(topic, [])
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
@@ -173,3 +123,40 @@ class LogReader:
             yield
         except sqlite3.Error as error:
             raise layout.unreadable(self._path, error) from error
+
+
+def _decode(stream: Stream, row: tuple[object, ...]) -> Record | None:
+    """Return the row's record, or None if the row is not what was written."""
+    match row:
+        case (
+            int(identifier),
+            int(timestamp_us),
+            int(checksum),
+            bytes(key),
+            bytes(headers),
+            bytes(value),
+        ) if checksum == layout.checksum(identifier, timestamp_us, key, headers, value):
+            return Record(
+                topic=stream.topic,
+                partition=stream.partition,
+                offset=layout.offset_of(identifier),
+                key=key,
+                value=value,
+                headers=layout.decode_headers(headers),
+                timestamp_us=timestamp_us,
+            )
+    return None
+
+
+def _damaged(stream: Stream, offset: int) -> Record:
+    """Return what stands for a record that cannot be read."""
+    return Record(
+        topic=stream.topic,
+        partition=stream.partition,
+        offset=offset,
+        key=b"",
+        value=b"",
+        headers=(),
+        timestamp_us=0,
+        damaged=True,
+    )

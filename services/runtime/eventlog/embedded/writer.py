@@ -22,6 +22,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 from services.runtime.errors import AfterstayError, Ambiguous, Transient
 from services.runtime.eventlog.embedded import layout
@@ -78,12 +79,13 @@ class LogWriter:
         self._partitions = layout.check_format(connection)
         (self._page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
         connection.execute(f"PRAGMA journal_size_limit = {limits.wal_bytes_max // 4}")  # kept after it has outgrown
-        self._streams = layout.read_streams(connection)
-        self._next_offsets = {
-            stream: layout.read_end_offset(connection, stream)
-            for partitions in self._streams.values()
-            for stream in partitions.values()
-        }
+        streams = layout.read_streams(connection)
+        self._streams = {topic: [stream.id for stream in partitions] for topic, partitions in streams.items()}
+        self._next_offsets: dict[int, int] = {}
+        for stream in chain.from_iterable(streams.values()):
+            if stream.stored_end < stream.known_end:
+                raise layout.damaged(f"records {stream.stored_end} to {stream.known_end - 1} of a stream are gone")
+            self._next_offsets[stream.id] = stream.end
         self._queue: queue.SimpleQueue[list[Append] | None] = queue.SimpleQueue()
         self._in_hand: list[Append] = []
         self._failed = False
@@ -136,6 +138,8 @@ class LogWriter:
         """Close the file; a failed one is left to the end of the process, since closing would sync it again."""
         if not self._failed:
             with contextlib.suppress(sqlite3.Error):  # all that was reported lies in the write-ahead log
+                self._note_ends()
+            with contextlib.suppress(sqlite3.Error):
                 self._connection.close()
 
     def _take_waiting(self, appends: list[Append]) -> tuple[list[Append], bool]:
@@ -183,17 +187,16 @@ class LogWriter:
         self._unchecked_bytes += _COMMIT_OVERHEAD_BYTES
         return parameters, positions, next_offsets
 
-    def _add_topic(self, topic: str) -> dict[int, int]:
+    def _add_topic(self, topic: str) -> list[int]:
         """Give a new topic its streams, in a transaction of its own."""
+        first = len(self._next_offsets) + 1
+        streams = list(range(first, first + self._partitions))
+        rows = [layout.stream_row(stream, topic, partition, 0) for partition, stream in enumerate(streams)]
         self._connection.execute("BEGIN IMMEDIATE")
-        rows = [(topic, partition) for partition in range(self._partitions)]
-        self._connection.executemany("INSERT INTO stream (topic, partition) VALUES (?, ?)", rows)
-        streams = dict(
-            self._connection.execute("SELECT partition, id FROM stream WHERE topic = ?", (topic,)).fetchall()
-        )
+        self._connection.executemany("INSERT INTO stream VALUES (?, ?, ?, ?, ?)", rows)
         self._connection.execute("COMMIT")
         self._streams[topic] = streams
-        self._next_offsets.update(dict.fromkeys(streams.values(), 0))
+        self._next_offsets.update(dict.fromkeys(streams, 0))
         return streams
 
     def _insert(self, parameters: list[object]) -> None:
@@ -237,6 +240,7 @@ class LogWriter:
         if self._failed or self._unchecked_bytes < self._limits.checkpoint_bytes:
             return
         try:
+            self._note_ends()
             _busy, frames, _copied = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
             self._restart_wal_when_outgrown(frames * self._page_bytes)
         except sqlite3.Error as error:
@@ -244,6 +248,17 @@ class LogWriter:
                 self._give_up(error)
                 return
         self._unchecked_bytes = 0
+
+    def _note_ends(self) -> None:
+        """Write down how far the streams have come, so that a table cut short is found out."""
+        rows = [
+            layout.stream_row(stream, topic, partition, self._next_offsets[stream])
+            for topic, streams in self._streams.items()
+            for partition, stream in enumerate(streams)
+        ]
+        with self._connection:  # rolls back if it fails
+            self._connection.execute("BEGIN IMMEDIATE")
+            self._connection.executemany("REPLACE INTO stream VALUES (?, ?, ?, ?, ?)", rows)
 
     def _restart_wal_when_outgrown(self, wal_bytes: int) -> None:
         """Wait a moment for readers to let go, so that the next commit starts the file from its beginning.

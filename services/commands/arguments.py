@@ -1,0 +1,61 @@
+"""What was written on the command line, by name and type.
+
+Every verb finds its own flags here; which verb has which is declared in `grammar`.
+"""
+
+import argparse
+from datetime import datetime
+from pathlib import Path
+
+from services.followup.domain.attempts import Mode, Outcome, Reached
+
+
+class Arguments(argparse.Namespace):
+    """The parsed words of one call; a verb reads only the names that its grammar sets."""
+
+    handler: str
+    """Module and function of the verb, like `tasks:claim`."""
+    debug: bool
+    json: bool
+    data: Path
+    actor: str
+    # run, doctor, dlq replay
+    feeds: Path | None
+    mllp_port: int
+    http_port: int
+    log_level: str
+    # panel import
+    file: Path
+    panel_mode: str
+    dry_run: bool
+    # tasks, review, dlq
+    show_phi: bool
+    limit: int
+    cursor: str | None
+    which: bool | None
+    """Which tasks to list: open, closed, or (`None`) all."""
+    task_id: str
+    version: int | None
+    mode: Mode
+    reached: Reached | None
+    outcome: Outcome
+    note: str | None
+    at: datetime | None
+    letter: str
+    letters: list[str]
+    resolved: bool
+    # trace
+    control_id: str
+    feed: str | None
+    # protocols due
+    protocol: str
+    zone: str
+    times: list[str]
+    # send
+    files: list[str]
+    to: tuple[str, int]
+    verbose: bool
+    timeout: float
+    # simulate, demo
+    seed: int | None
+    once: bool

@@ -1,0 +1,14 @@
+"""`afterstay --version`."""
+
+import importlib.metadata
+import platform
+
+from services.commands.arguments import Arguments
+from services.commands.exit_codes import OK
+from services.commands.output import write_text
+
+
+def show(_arguments: Arguments) -> int:
+    """Print which version of what this is."""
+    write_text(f"afterstay {importlib.metadata.version('afterstay')} (Python {platform.python_version()})")
+    return OK

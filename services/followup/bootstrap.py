@@ -1,0 +1,118 @@
+"""Composition of the follow-up side in one process: database, consumer, timers and web.
+
+One of the few places that build adapters. Everything that may block runs on threads: one for the work that writes
+what the log says, so that batches and timers never overlap, and a small pool for requests.
+"""
+
+import asyncio
+from contextlib import AsyncExitStack
+import socket
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from uuid import uuid4
+
+import sqlalchemy as sa
+
+from schemas.topics import ADT_EVENTS
+from services.followup.consumer.embedded_loop import EmbeddedLoop
+from services.followup.domain.decisions import Rules
+from services.followup.protocols.calendars import calendar_for
+from services.followup.protocols.loading import load_protocol
+from services.followup.scheduler import Scheduler
+from services.followup.store.migrate import migrate
+from services.followup.store.unit_of_work import units_of
+from services.followup.usecases.apply_events import ApplyEvents
+from services.followup.usecases.follow_up import FollowUp
+from services.runtime.clock import Clock, SystemClock
+from services.runtime.database import database_url, open_database
+from services.runtime.errors import Transient
+from services.runtime.eventlog.embedded.groups import EmbeddedGroupPositions
+from services.runtime.eventlog.embedded.subscriber import EmbeddedSubscriber
+from services.runtime.lifecycle import in_thread
+from services.runtime.log import Logger, get_logger
+
+GROUP: Final = "followup"
+PROTOCOL: Final = "transitional-care"
+WAKE_BATCH: Final = 500
+REQUEST_THREADS: Final = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSettings:
+    """Where the worker's data lies."""
+
+    data_dir: Path
+
+
+def open_migrated(data_dir: Path) -> sa.Engine:
+    """Open the database of a data folder, at the schema of this release.
+
+    Raises:
+        Permanent: it cannot be opened or is of a later release.
+    """
+    data_dir.mkdir(parents=True, exist_ok=True)
+    engine = open_database(database_url(data_dir))
+    migrate(engine)
+    return engine
+
+
+def rules_in_force() -> Rules:
+    """Return the protocol that this release follows, with its calendar."""
+    protocol = load_protocol(PROTOCOL)
+    return Rules(protocol=protocol, calendar=calendar_for(protocol.business_days))
+
+
+def build_apply(engine: sa.Engine, clock: Clock) -> ApplyEvents:
+    """Build the consumer's use case on a database."""
+    follow_up = FollowUp(rules_in_force(), lambda: str(uuid4()))
+    return ApplyEvents(units_of(engine), follow_up, clock, group=GROUP)
+
+
+async def serve(
+    settings: WorkerSettings, web: socket.socket, *, stop: asyncio.Event, on_ready: Callable[[], None]
+) -> None:
+    """Consume, wake timers and answer HTTP on `web` until `stop` is set; what is under way is finished.
+
+    Raises:
+        AfterstayError: it cannot start, or the consumer met something unforeseen: let the supervisor start it again.
+    """
+    clock, log = SystemClock(), get_logger("worker")
+    with ThreadPoolExecutor(1, "work") as work, ThreadPoolExecutor(REQUEST_THREADS, "request") as requests:
+        engine = await in_thread(work, open_migrated, settings.data_dir)
+        apply = build_apply(engine, clock)
+        subscriber = await EmbeddedSubscriber.open(settings.data_dir)
+        groups = await EmbeddedGroupPositions.open(settings.data_dir)
+        consumer = EmbeddedLoop(
+            topic=ADT_EVENTS,
+            group=GROUP,
+            apply=apply,
+            subscriber=subscriber,
+            groups=groups,
+            executor=work,
+            log=log,
+        )
+        scheduler = Scheduler(lambda: _wake(apply, work, log))
+        health = Health(engine, requests)
+        server = WebServer(create_app(build_worklist(engine, clock), executor=requests, health=health), web)
+        scheduler.start()
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(consumer.run(stop))
+                group.create_task(server.serve(stop, on_ready))
+        finally:
+            scheduler.stop()
+            await subscriber.close()
+            await groups.close()
+            engine.dispose()
+
+
+async def _wake(apply: ApplyEvents, work: ThreadPoolExecutor, log: Logger) -> None:
+    """Wake what is due, batch by batch; a database that is away is tried again at the next ring."""
+    try:
+        while await in_thread(work, apply.wake) >= WAKE_BATCH:
+            pass
+    except Transient as error:
+        log.warning("timers_postponed", code=error.code)

@@ -1,0 +1,35 @@
+"""The books, read in one snapshot (port: `usecases.status.BooksStore`)."""
+
+import sqlalchemy as sa
+
+from services.followup.store.tables import ack_count, dead_letter, event, outcome_count, stream_position, task
+from services.followup.usecases.status import Books
+from services.runtime.database import read_transaction
+
+
+class SqlBooks:
+    """The books of a database."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+
+    def read(self, group: str, topic: str) -> Books:
+        """Return the books and the group's positions as of one moment."""
+        place = stream_position.c
+        count = sa.func.count()
+        reached = sa.select(place.partition, place.next_offset).where(
+            place.consumer_group == group, place.topic == topic
+        )
+        outcomes = sa.select(outcome_count.c.outcome, outcome_count.c.reason, outcome_count.c.n)
+        acks = sa.select(ack_count.c.code, ack_count.c.n)
+        letters = sa.select(count).select_from(dead_letter).where(dead_letter.c.resolved_at.is_(None))
+        tasks = sa.select(task.c.kind, task.c.status, count).group_by(task.c.kind, task.c.status)
+        with read_transaction(self._engine) as connection:
+            return Books(
+                positions=dict(connection.execute(reached).tuples().all()),
+                outcomes={(outcome, reason): n for outcome, reason, n in connection.execute(outcomes)},
+                acks=dict(connection.execute(acks).tuples().all()),
+                events=connection.execute(sa.select(count).select_from(event)).scalar_one(),
+                open_letters=connection.execute(letters).scalar_one(),
+                tasks={(kind, status): n for kind, status, n in connection.execute(tasks)},
+            )

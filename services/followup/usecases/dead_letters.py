@@ -1,0 +1,52 @@
+"""Dead letters: messages that were kept and acknowledged but could not take effect, and their way back.
+
+A dead letter points at its record in the log; the record's raw header has the message as it was received. Replaying
+reads those bytes anew, with the feeds as they are now, and applies what comes of it (`ApplyEvents.replay`). The
+listing shows reasons and places only; showing the message itself is an audited look at a patient's data.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from services.followup.usecases.ports import DeadLetter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptLetter:
+    """A dead letter with what is known of its message; `None` where its event could not even be read."""
+
+    letter: DeadLetter
+    resolved_at: datetime | None
+    resolution: str | None
+    feed: str | None
+    control_id: str | None
+    trigger: str | None
+    received_at: datetime | None
+    acknowledged: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LetterId:
+    """Names dead letters: by event id, or by the place of their record (partition and offset)."""
+
+    event_id: str | None = None
+    partition: int | None = None
+    offset: int | None = None
+
+
+class DeadLetterStore(Protocol):
+    """Reads dead letters, and keeps the audit of looking into one."""
+
+    def listed(self, *, include_resolved: bool, limit: int) -> Sequence[KeptLetter]:
+        """Return dead letters, oldest first."""
+
+    def find(self, which: LetterId) -> KeptLetter | None:
+        """Return one dead letter, resolved or not; of an event's several the latest."""
+
+    def open_count(self) -> int:
+        """Return how many dead letters are open."""
+
+    def audit(self, *, actor: str, at: datetime, letter: DeadLetter) -> None:
+        """Keep that somebody looked at the message of a dead letter."""

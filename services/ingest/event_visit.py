@@ -1,0 +1,154 @@
+"""The visit of an event: facility, PV1, PV2, ZBE, DG1 and MRG.
+
+Promise: class and disposition keep what was sent beside our word for it, and have no word where neither the feed nor
+the built-in table maps them; neither is ever guessed, since follow-up depends on both.
+
+Source: HL7 v2.5.1 ch. 3.4.3, 3.4.4, 6.5.2 and 3.4.9; IHE PAM ITI-31 for ZBE; `domain.md` §2.2.
+"""
+
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from schemas.events import Coded, Diagnosis, Facility, Merge, Visit
+from services.ingest.event_patient import note_repeated, person_or_id, read_identifier, read_identifiers
+from services.ingest.event_times import read_time
+from services.ingest.feeds import FacilityProfile, FeedProfile, fold
+from services.ingest.hl7.message import Message
+from services.ingest.hl7.segment import Segment
+
+DIAGNOSES_MAX: Final = 200
+"""Read of one message; coded stays have some thirty."""
+
+
+def facility_of(message: Message, feed: FeedProfile) -> tuple[Facility | None, FacilityProfile | None]:
+    """Return the facility of the stay, and its profile where the feed has one.
+
+    The code is looked for in PV1-3.4, EVN-7 and MSH-4 among the feed's facilities, in each by namespace and then by
+    universal id; if none is there, the code is the first of PV1-3.4 and MSH-4 that is filled, in the feed's zone.
+    """
+    header, pv1, evn = message.header, message.first("PV1"), message.first("EVN")
+    located = _hierarchic(pv1, 3, 4)
+    sending = (header.component(4).strip(), header.component(4, 2).strip()) if feed.facilities else ()
+    profile = feed.facility_of(*located, *_hierarchic(evn, 7, 0), *sending) if feed.facilities else None
+    if profile is not None:
+        return Facility(code=profile.code, name=profile.name, zone=profile.zone.key), profile
+    code = next((one for one in (*located, header.component(4).strip()) if one), None)
+    return (Facility(code=code, zone=feed.zone.key) if code else None), None
+
+
+def _hierarchic(segment: Segment | None, field: int, component: int) -> tuple[str, ...]:
+    """Return namespace and universal id of an HD: of a component, or of a whole field where ``component`` is 0."""
+    if segment is None or not segment.field(field):
+        return ()
+    if component:
+        return segment.component(field, component).strip(), segment.component(field, component, subcomponent=2).strip()
+    return segment.component(field).strip(), segment.component(field, 2).strip()
+
+
+def read_visit(message: Message, feed: FeedProfile, facility: Facility | None, zone: ZoneInfo) -> Visit:
+    """Read the visit as the sender sees it now, its times in the zone of the facility."""
+    pv1, pv2, zbe = message.first("PV1"), message.first("PV2"), message.first("ZBE")
+    planned = read_time(pv2, 9, zone)
+    reason = _text(pv2, 3, 2) or _text(pv2, 3)
+    movement_id, movement_action = _text(zbe, 1), _text(zbe, 4)
+    if pv1 is None:
+        return Visit(
+            facility=facility,
+            expected_discharge_at=planned,
+            reason=reason,
+            movement_id=movement_id,
+            movement_action=fold(movement_action) if movement_action else None,
+        )
+    note_repeated(message, "PV1")
+    return Visit(
+        number=read_identifier(pv1, 19),
+        class_=_class(pv1, feed),
+        patient_type=_text(pv1, 18),
+        location=_location(pv1),
+        facility=facility,
+        admitted_at=read_time(pv1, 44, zone),
+        discharged_at=read_time(pv1, 45, zone),
+        expected_discharge_at=planned,
+        disposition=_disposition(pv1, feed),
+        attending=person_or_id(pv1, 7),
+        admit_source=_text(pv1, 14),
+        reason=reason,
+        movement_id=movement_id,
+        movement_action=fold(movement_action) if movement_action else None,
+    )
+
+
+def _class(pv1: Segment, feed: FeedProfile) -> Coded | None:
+    raw = _text(pv1, 2)
+    if raw is None:
+        return None
+    code = feed.class_of(raw)
+    if code is None:
+        pv1.note("class-unmapped", 2)
+    return Coded(raw=raw, code=code, text=_text(pv1, 2, 2))
+
+
+def _disposition(pv1: Segment, feed: FeedProfile) -> Coded | None:
+    raw, text = _text(pv1, 36), _text(pv1, 36, 2)
+    if raw is None:
+        return Coded(raw=text, text=text) if text else None
+    code = feed.disposition_of(raw)
+    if code is None:
+        pv1.note("disposition-unmapped", 36)
+    return Coded(raw=raw, code=code, text=text)
+
+
+def _location(pv1: Segment) -> str | None:
+    """Return PV1-3, first repetition, its parts joined by spaces."""
+    raw = pv1.field(3)
+    if not raw:
+        return None
+    marks = pv1.delimiters
+    first = raw.partition(marks.repetition)[0].replace('""', "")
+    spaced = first.replace(marks.component, " ").replace(marks.subcomponent, " ")
+    return " ".join(pv1.unescape(spaced, 3).split()) or None
+
+
+def read_diagnoses(message: Message) -> tuple[Diagnosis, ...]:
+    """Read DG1 segments that name a diagnosis by code or text."""
+    segments = message.all("DG1")
+    if len(segments) > DIAGNOSES_MAX:
+        segments[DIAGNOSES_MAX].note("diagnoses-left-out", 3)
+    read = [
+        Diagnosis(
+            code=_text(one, 3),
+            text=_text(one, 3, 2) or _text(one, 4),
+            system=_text(one, 3, 3) or _text(one, 2),
+            type=_text(one, 6),
+        )
+        for one in segments[:DIAGNOSES_MAX]
+    ]
+    return tuple([one for one in read if one.code or one.text])
+
+
+def read_merge(message: Message, supplied: str | None) -> Merge | None:
+    """Read the first MRG: the identifiers that are retired, and the prior account and visit."""
+    mrg = message.first("MRG")
+    if mrg is None:
+        return None
+    note_repeated(message, "MRG")
+    identifiers = read_identifiers(mrg, 1, supplied) or read_identifiers(mrg, 4, supplied)
+    return Merge(identifiers=identifiers, account=read_identifier(mrg, 3), visit_number=read_identifier(mrg, 5))
+
+
+def read_sensitivity(message: Message) -> tuple[str, ...]:
+    """Read what asks for care with the record: VIP, protection and visit protection indicators."""
+    found = ((name, field, message.first(name)) for name, field in _SENSITIVE)
+    return tuple(
+        [f"{name}-{field}:{text}" for name, field, segment in found if (text := _text(segment, field)) is not None]
+    )
+
+
+_SENSITIVE: Final = (("PV1", 16), ("PD1", 12), ("PV2", 22))
+
+
+def _text(segment: Segment | None, field: int, component: int = 1) -> str | None:
+    if segment is None:
+        return None
+    value = segment.value(field, component)
+    return value.strip() or None if isinstance(value, str) else None
