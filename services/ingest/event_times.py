@@ -2,8 +2,8 @@
 
 Owns the step from a time as written to a `Timestamp` with its instant. Promises: the text and the wall-clock time stay
 as written (`domain.md` §2.5 rule 12); a stated offset wins over the zone; an hour that the clocks show twice is read as
-the first, one that they skip is moved forward by what they skip (PEP 495, ``fold=0``), either with a finding; what is no
-date at all is no time, with a finding.
+the first, one that they skip is moved forward by what they skip (PEP 495, ``fold=0``), either with a finding; what is
+no date at all is no time, with a finding.
 """
 
 from datetime import UTC, datetime, timedelta, timezone

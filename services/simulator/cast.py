@@ -104,11 +104,11 @@ class Cast:
     def member(self, link: Link | None = None, person: Person | None = None) -> Subject:
         """Register somebody at the hospital who is on the panel and can be recognized by ``link``."""
         person = person or self.population.person()
-        link = link or self.rng.choice(LINKS)
-        if link == "medicare" and not person.mbi:
-            link = "record-number"
-        registration = _registered(person, link, self)
-        identifiers = _known_identifiers(registration, link, self)
+        chosen: Link = self.rng.choice(LINKS) if link is None else link
+        if chosen == "medicare" and not person.mbi:
+            chosen = "record-number"
+        registration = _registered(person, chosen, self)
+        identifiers = _known_identifiers(registration, chosen, self)
         return Subject(registration=registration, patient_id=self.enroll(person, *identifiers))
 
     def enroll(

@@ -51,9 +51,10 @@ class Books:
 
 def compare_tasks(expected: Iterable[ExpectedTask], found: Iterable[OpenTask]) -> tuple[Difference, ...]:
     """Return how the open tasks differ from the expected ones; every task counts as often as it is there."""
-    stories = {task.patient_id: task.story for task in (wanted := tuple(expected))}
-    missing, extra = Counter(map(_open_task, wanted)), Counter(found)
-    missing, extra = missing - extra, extra - missing
+    wanted = tuple(expected)
+    stories = {task.patient_id: task.story for task in wanted}
+    should_be, there_is = Counter(map(_open_task, wanted)), Counter(found)
+    missing, extra = should_be - there_is, there_is - should_be
     differences = []
     for task in sorted(missing.elements(), key=_key):
         twin = next((other for other in sorted(extra, key=_key) if _same_work(task, other)), None)

@@ -169,10 +169,12 @@ class Population:
 
     def number(self, prefix: str = "", digits: int = 7) -> str:
         """Return a number that was not given out before."""
-        while (number := f"{prefix}{self._rng.randint(10 ** (digits - 1), 10**digits - 1)}") in self._numbers:
-            pass
-        self._numbers.add(number)
-        return number
+        while True:
+            drawn = str(self._rng.randint(10 ** (digits - 1), 10**digits - 1))
+            number = prefix + drawn
+            if number not in self._numbers and len(set(drawn)) > 1:  # one digit many times is a filler
+                self._numbers.add(number)
+                return number
 
     def _key(self) -> str:
         self._count += 1

@@ -11,7 +11,8 @@ import sys
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -79,7 +80,8 @@ class _Page(msgspec.Struct, frozen=True):
     next_cursor: str | None = None
 
 
-class Status(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
     """The output of `afterstay status --json`: as read, as printed, and whether the command called it balanced."""
 
     books: Books
@@ -109,11 +111,10 @@ class ServiceProcess:
                 stderr=log,
                 start_new_session=True,  # Ctrl-C is for us: the child is stopped in order
             )  # fmt: skip
-        try:
+        async with AsyncExitStack() as undo:
+            undo.push_async_callback(self._stop)
             await self._read_ready_line(self._process)
-        except BaseException:
-            await self._stop()
-            raise
+            undo.pop_all()
         return self
 
     async def __aexit__(
@@ -169,12 +170,15 @@ class ServiceProcess:
         """Return the open tasks on the worklist, page by page.
 
         Raises:
-            OSError: the service does not answer.
+            Permanent: the service does not answer with its documented JSON.
         """
         tasks: list[OpenTask] = []
         cursor: str | None = None
         while True:
-            page = await in_thread(None, _get_page, self.http, cursor)
+            try:
+                page = await in_thread(None, _get_page, self.http, cursor)
+            except (OSError, msgspec.DecodeError) as error:
+                raise Permanent("demo-worklist-unreadable", f"the worklist cannot be read: {error}") from error
             tasks += map(_open_task, page.items)
             cursor = page.next_cursor
             if cursor is None:
@@ -199,13 +203,12 @@ class ServiceProcess:
         try:
             async with asyncio.timeout(COMMAND_TIMEOUT_S):
                 output, said = await process.communicate()
-        except BaseException as error:
-            with suppress(ProcessLookupError):
+        except TimeoutError as error:
+            raise Permanent("demo-command-stuck", f"`afterstay {arguments[0]}` did not end in time") from error
+        finally:
+            if process.returncode is None:
                 process.kill()
-            await process.wait()
-            if isinstance(error, TimeoutError):
-                raise Permanent("demo-command-stuck", f"`afterstay {arguments[0]}` did not end in time") from error
-            raise
+                await process.wait()
         assert process.returncode is not None
         return process.returncode, output, said.decode("utf-8", "replace").strip()
 

@@ -69,7 +69,7 @@ class Stay:
     def __init__(
         self, cast: Cast, subject: Subject, *, act_class: str, ends: datetime, begins: datetime | None = None
     ) -> None:
-        """Plan a stay that ends, or would end, at ``ends``; without a beginning it has the usual length of its class."""
+        """Plan a stay that ends, or would end, at ``ends``; without ``begins`` it has a usual length for its class."""
         rng = cast.rng
         length = _LENGTHS.get(act_class, _OTHER_LENGTH)
         hours = rng.uniform(length.least_h, length.most_h)
@@ -140,10 +140,10 @@ class Stay:
             else:
                 self.say("A08", at)
 
-    def discharge(self, disposition: str = "01", **changes: Unpack[Changes]) -> None:
-        """Tell that the stay ended when it was to end."""
-        changes.setdefault("discharged", self.ends)
-        self.say("A03", self.ends, disposition=disposition, **changes)
+    def discharge(self, code: str, **changes: Unpack[Changes]) -> None:
+        """Tell that the stay ended when it was to end, and by its disposition where to."""
+        told: Changes = {"discharged": self.ends, "disposition": code, **changes}
+        self.say("A03", self.ends, **told)
 
     def later(self, least_h: float, most_h: float) -> datetime:
         """Return a full minute that many hours after the last statement."""

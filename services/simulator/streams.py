@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 Manner = Literal["straight", "late", "shuffled", "reversed"]
-_MANNERS: Final[tuple[Manner, ...]] = ("straight",) * 11 + ("late",) * 4 + ("shuffled",) * 3 + ("reversed",) * 2  # type: ignore[assignment]
+_MANNERS: Final[dict[Manner, int]] = {"straight": 11, "late": 4, "shuffled": 3, "reversed": 2}
+"""Ways in which the messages of one person arrive, with their weights."""
 _REPEAT_SHARE: Final = 0.08
 _LATE_BY: Final = (4, 90)
 """By how many other messages a late one is overtaken."""
@@ -45,13 +46,13 @@ def _arrivals_of_one(
     own: list[SimulatedMessage], places: list[int], rng: random.Random
 ) -> list[tuple[float, SimulatedMessage]]:
     """Return when the messages of one person arrive, as places in the order of all."""
-    manner = rng.choice(_MANNERS)
+    (manner,) = rng.choices(tuple(_MANNERS), weights=tuple(_MANNERS.values()))
     arriving = [float(place) for place in places]
     match manner:
         case "shuffled":
             rng.shuffle(own)
         case "reversed":
-            own = own[::-1]
+            own.reverse()
         case "late":
             arriving[rng.randrange(len(own))] += rng.randint(*_LATE_BY) + 0.25
         case "straight":

@@ -8,6 +8,7 @@ matter for a person to decide (domain §2.5, DESIGN §5). Pure; a function of th
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from itertools import chain
 from typing import Final
 
 from services.followup.domain.demographics import (
@@ -70,7 +71,7 @@ def _told(group: Sequence[Fragment], conflicts: set[tuple[VisitNumber, str]]) ->
     return Told(
         source_key=min(keys),
         view=view_stay(group),
-        person=stated_person(joined(group)),
+        person=stated_person(group),
         shared_with_other=any((number, key) in conflicts for number in numbers for key in keys),
     )
 
@@ -110,14 +111,17 @@ def _compare(left: Sequence[Fragment], right: Sequence[Fragment]) -> str:
     """Say whether two source patients under one visit number are the `same` person, `other` people, or `apart`."""
     if abs(began_at(left) - began_at(right)) > SAME_USE:
         return "apart"
-    one, other = stated_person(joined(left)), stated_person(joined(right))
+    one, other = stated_person(left), stated_person(right)
     born = one.birth_date is not None and one.birth_date == other.birth_date
     named = bool(one.families & other.families or one.givens & other.givens)
     return "same" if born and named else "other"
 
 
-def stated_person(state: Fragment) -> ComparableDemographics:
-    """Return who the joined state of a stay says its patient is, made comparable."""
+def stated_person(group: Sequence[Fragment]) -> ComparableDemographics:
+    """Return who a stay says its patient is, made comparable: what was said last, and the numbers of each source."""
+    state = joined(group)
+    sources = {one.source_key for one in group}
+    numbers = [_identifiers(joined([one for one in group if one.source_key == key])) for key in sorted(sources)]
     born = _value(state, "birth_date")
     return comparable(
         RawDemographics(
@@ -133,7 +137,7 @@ def stated_person(state: Fragment) -> ComparableDemographics:
                 for street, zip_code in (unpack(line, 2) for line in _lines(state, "addresses"))
             ),
             ssn=_value(state, "ssn"),
-            identifiers=tuple(_identifiers(state)),
+            identifiers=tuple(chain.from_iterable(numbers)),
         )
     )
 

@@ -70,7 +70,7 @@ class CellReader:
 
     def _row(self, row: int, cell: "_Cells") -> PanelRow:
         identifiers, ssn4_beside = cell.identifiers()
-        effective_from, effective_to = cell.date("effective_from"), cell.date("effective_to")
+        effective_from, effective_to = cell.day("effective_from"), cell.day("effective_to")
         if effective_from and effective_to and effective_to < effective_from:
             cell.wrong("period-reversed", "effective_to lies before effective_from")
         return PanelRow(
@@ -138,7 +138,7 @@ class _Cells:
             self.wrong("number-mangled", f"{column} was turned into powers of ten by a spreadsheet; export it as text")
         return value
 
-    def date(self, column: str) -> date | None:
+    def day(self, column: str) -> date | None:
         value = self.text(column)
         if value is None:
             return None
@@ -151,7 +151,7 @@ class _Cells:
         return found
 
     def birth_date(self, today: date) -> date:
-        found = self.date("birth_date")
+        found = self.day("birth_date")
         if found is None:
             if self.text("birth_date") is None:
                 self.wrong("value-missing", "birth_date is empty")

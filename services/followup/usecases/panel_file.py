@@ -34,6 +34,15 @@ _SEPARATOR_LINE: Final = re.compile(r"sep=.", re.IGNORECASE)  # Excel's own firs
 _NOT_OF_A_NAME: Final = re.compile(r"[^a-z0-9]+")
 
 
+class _BadLineError(Exception):
+    """A line that is no text; ends the file."""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(code)
+        self.code = code
+        self.text = text
+
+
 class PanelFile:
     """A panel file, open and with its header understood. `stated` are its columns.
 
@@ -49,7 +58,7 @@ class PanelFile:
             header = self._lines.first()
         self._row += 1
         delimiter = _delimiter_of(header)
-        columns = _columns_of(next(csv.reader([header], delimiter=delimiter), []))
+        columns = _columns_of(_parted(header, delimiter))
         self.stated = frozenset(columns)
         self._cells = CellReader(columns, today)
         self._reader = csv.reader(self._lines, delimiter=delimiter, strict=True)
@@ -85,7 +94,7 @@ class PanelFile:
             return read
         return _rejected(self._row, None, read[0].code, "; ".join(problem.text for problem in read))
 
-    def _ended_by(self, error: csv.Error | "_BadLineError") -> RowResult:
+    def _ended_by(self, error: csv.Error | _BadLineError) -> RowResult:
         if isinstance(error, _BadLineError):
             return _rejected(self._row, None, error.code, f"{error.text}; the rows from here on were not read")
         return _rejected(
@@ -107,15 +116,6 @@ def open_panel_file(path: Path) -> BinaryIO:
         return path.open("rb")
     except OSError as error:
         raise Permanent("panel-file-unreadable", f"{path} cannot be read ({error.strerror})") from error
-
-
-class _BadLineError(Exception):
-    """A line that is no text; ends the file."""
-
-    def __init__(self, code: str, text: str) -> None:
-        super().__init__(code)
-        self.code = code
-        self.text = text
 
 
 class _Lines:
@@ -169,9 +169,15 @@ def _delimiter_of(header: str) -> str:
     known = set(COLUMNS)
 
     def score(delimiter: str) -> int:
-        return len(known.intersection(map(_column_name, next(csv.reader([header], delimiter=delimiter), []))))
+        return len(known.intersection(map(_column_name, _parted(header, delimiter))))
 
     return max(_DELIMITERS, key=score)
+
+
+def _parted(header: str, delimiter: str) -> list[str]:
+    if "\r" in header.rstrip("\r\n"):
+        raise Permanent("panel-file-not-text", "the lines end with CR alone; save the file with Windows line ends")
+    return next(csv.reader([header], delimiter=delimiter), [])
 
 
 def _columns_of(cells: Sequence[str]) -> list[str]:

@@ -14,6 +14,8 @@ from typing import Final, Protocol
 from schemas.events import ACK_HEADER
 from services.runtime.eventlog.port import Record
 
+CONSUMER_GROUP: Final = "followup"
+"""Whose positions count; the worker consumes under this name."""
 ACK_CODES: Final = ("AA", "AE", "AR")
 """Table 0008, original mode: always in the answer, also at 0, so that a script finds them."""
 UNKNOWN_ACK: Final = "unknown"
@@ -55,6 +57,10 @@ class Extent:
     begins: Mapping[int, int]
     ends: Mapping[int, int]
     pending_acks: Mapping[str, int]
+
+
+NO_LOG: Final = Extent(begins={}, ends={}, pending_acks={})
+"""Of a data folder whose log is not there yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,8 @@ from services.followup.usecases.worklist import Worklist
 from services.followup.web.api import Check, health_router, tasks_router
 from services.followup.web.guard import Guard
 from services.followup.web.openapi import DescribedApp
-from services.followup.web.pages import Pages, pages_router
+from services.followup.web.page_routes import forms_router, pages_router
+from services.followup.web.pages import Pages
 from services.followup.web.problems import Refusals, status_problem
 from services.runtime.clock import Clock
 from services.runtime.errors import AfterstayError
@@ -39,6 +40,7 @@ def create_app(worklist: Worklist, *, clock: Clock, executor: Executor, live: Ch
     app.include_router(tasks_router(worklist, refusals, executor))
     app.include_router(health_router(live, ready, refusals, executor))
     app.include_router(pages_router(worklist, pages, refusals, executor))
+    app.include_router(forms_router(worklist, refusals, executor))
     app.add_middleware(Guard, answer=partial(_answer_status, refusals), clock=clock)
     return app
 

@@ -25,7 +25,9 @@ def _only_instants(value: object) -> object:
     raise ValueError("must be a time with a UTC offset, like 2026-11-24T15:30:00-05:00 or ...Z")
 
 
-class _Body(BaseModel):
+class Body(BaseModel):
+    """What every change says: on which sight of the task, and by whom."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     version: Annotated[
@@ -45,11 +47,11 @@ class _Body(BaseModel):
     ] = DEFAULT_ACTOR
 
 
-class ClaimBody(_Body):
+class ClaimBody(Body):
     """Take a task."""
 
 
-class AttemptBody(_Body):
+class AttemptBody(Body):
     """An attempt to reach somebody."""
 
     mode: Annotated[Mode, Field(description="How it was tried.", examples=["phone"])]
@@ -78,7 +80,7 @@ class AttemptBody(_Body):
         )
 
 
-class CompleteBody(_Body):
+class CompleteBody(Body):
     """The end of a task."""
 
     outcome: Annotated[Outcome, Field(description="What came of it in the end.", examples=["reached"])]

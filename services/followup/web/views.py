@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from services.followup.domain.tasks import OPEN, PROTOCOL_ACTOR
+from services.followup.domain.tasks import OPEN
 from services.followup.domain.working_time import local_date, zone_named
 from services.followup.usecases.worklist_items import AttemptEntry, HistoryEntry, Message, WorklistDetail, WorklistItem
 from services.followup.usecases.worklist_rows import ADULT_AGE_YEARS, years_between
 from services.followup.web import words
 from services.followup.web.phones import dialable
 
+_Told = tuple[str, str | None, list[str]]  # what happened, by whom, particulars
+_TOLD_BY_ATTEMPT: Final = "attempted"  # the change of a task that its attempt tells better
 NO_GUARDIAN: Final = "under 18, and the panel names no guardian"
 
 _SHOWN_CHANGES: Final = ("due_on", "last_on", "status", "priority", "owner", "status_reason_text")
@@ -129,15 +131,17 @@ def task_view(item: WorklistItem, now: datetime) -> TaskView:
 
 def timeline(detail: WorklistDetail, now: datetime) -> list[Moment]:
     """Return what happened to a task, oldest first: messages, changes, attempts."""
-    dated: list[tuple[datetime, Moment]] = []
-    for message in detail.messages:
-        dated.append((message.received_at, _moment(message.received_at, detail, now, **_message(message))))
-    for change in detail.history:
-        if change.change != "attempted":  # the attempt itself says more
-            dated.append((change.at, _moment(change.at, detail, now, **_change(change))))
-    for attempt in detail.attempt_log:
-        dated.append((attempt.at, _moment(attempt.at, detail, now, **_attempt(attempt))))
-    return [moment for _, moment in sorted(dated, key=lambda each: each[0])]
+    told = [
+        *((message.received_at, _message(message)) for message in detail.messages),
+        *((change.at, _change(change)) for change in detail.history if change.change != _TOLD_BY_ATTEMPT),
+        *((attempt.at, _attempt(attempt)) for attempt in detail.attempt_log),
+    ]
+    zone = zone_named(detail.zone)
+    today = local_date(now, zone)
+    return [
+        Moment(when=words.time_words(at, zone, today), instant=at.isoformat(), what=what, who=who, notes=notes)
+        for at, (what, who, notes) in sorted(told, key=lambda each: each[0])
+    ]
 
 
 def _phone(text: str) -> Phone:
@@ -154,26 +158,19 @@ def _warnings(item: WorklistItem, now: datetime) -> list[str]:
     return shown
 
 
-def _moment(at: datetime, detail: WorklistDetail, now: datetime, *, what: str, who: str | None, notes: list[str]) -> Moment:
-    zone = zone_named(detail.zone)
-    return Moment(
-        when=words.time_words(at, zone, local_date(now, zone)), instant=at.isoformat(), what=what, who=who, notes=notes
-    )
-
-
-def _message(message: Message) -> dict[str, Any]:
+def _message(message: Message) -> _Told:
     outcome = _OUTCOME_WORDS.get(message.outcome, message.outcome)
     notes = [f"{outcome} ({message.reason})" if message.reason else outcome]
     if message.control_id:
         notes.append(f"control id {message.control_id}")
     trigger = f" {message.trigger}" if message.trigger else ""
-    return {"what": f"Message{trigger} received: {message.kind.replace('_', ' ')}", "who": message.feed, "notes": notes}
+    return f"Message{trigger} received: {message.kind.replace('_', ' ')}", message.feed, notes
 
 
-def _change(change: HistoryEntry) -> dict[str, Any]:
+def _change(change: HistoryEntry) -> _Told:
     what = _CHANGE_WORDS.get(change.change, change.change)
     notes = [] if change.change == "opened" else list(_differences(change.before, change.after))
-    return {"what": what, "who": "protocol" if change.actor == PROTOCOL_ACTOR else change.actor, "notes": notes}
+    return what, change.actor, notes
 
 
 def _differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterable[str]:
@@ -184,7 +181,7 @@ def _differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterabl
             yield f"{label}: {is_now or 'none'}" if was is None else f"{label}: {was} → {is_now or 'none'}"
 
 
-def _attempt(attempt: AttemptEntry) -> dict[str, Any]:
+def _attempt(attempt: AttemptEntry) -> _Told:
     reached = f", reached the {attempt.reached}" if attempt.reached not in (None, "other") else ""
     what = f"Attempt by {attempt.mode}: {words.outcome_words(attempt.outcome)}{reached}"
-    return {"what": what, "who": attempt.actor, "notes": [attempt.note] if attempt.note else []}
+    return what, attempt.actor, [attempt.note] if attempt.note else []

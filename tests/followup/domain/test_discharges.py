@@ -26,7 +26,10 @@ CASES: dict[str, tuple[list[Statement], str | None]] = {
         [A01, A03, state("A03", "2026-11-19 09:00", admitted="2026-11-16 08:00", discharged="2026-11-18 10:00")],
         "2026-11-18T10:00",
     ),
-    "A08 with a time not ahead of it discharges": ([A01, a08("2026-11-18 14:05", "2026-11-18 14:00")], "2026-11-18T14:00"),
+    "A08 with a time not ahead of it discharges": (
+        [A01, a08("2026-11-18 14:05", "2026-11-18 14:00")],
+        "2026-11-18T14:00",
+    ),
     "A08 with a time ahead of it only expects": ([A01, a08("2026-11-17 09:00", "2026-11-18 14:00")], None),
     "an expected time does not become a discharge by ageing": (
         [A01, a08("2026-11-17 09:00", "2026-11-18 14:00"), a08("2026-11-19 09:00", "2026-11-18 14:00")],
@@ -118,7 +121,10 @@ CASES: dict[str, tuple[list[Statement], str | None]] = {
         [A01, A03, state("A01", "2026-11-18 20:05", happened="2026-11-18 20:00")],
         None,
     ),
-    "an A06 after the end reopens it": ([A01, A03, state("A06", "2026-11-18 20:05", happened="2026-11-18 20:00")], None),
+    "an A06 after the end reopens it": (
+        [A01, A03, state("A06", "2026-11-18 20:05", happened="2026-11-18 20:00")],
+        None,
+    ),
     "an A06 that repeats the end changes the class only": (
         [A01, A03, state("A06", "2026-11-21 09:00", discharged="2026-11-18 14:00", class_="IMP")],
         "2026-11-18T14:00",
@@ -174,7 +180,9 @@ CASES: dict[str, tuple[list[Statement], str | None]] = {
 def test_discharge_that_stands(name: str, backwards: bool) -> None:
     statements, expected = CASES[name]
     stay = only_stay(statements[::-1] if backwards else statements)
-    shown = None if stay.discharged_at is None else stay.discharged_at.astimezone(ZoneInfo(ZONE)).strftime("%Y-%m-%dT%H:%M")
+    shown = (
+        None if stay.discharged_at is None else stay.discharged_at.astimezone(ZoneInfo(ZONE)).strftime("%Y-%m-%dT%H:%M")
+    )
     assert shown == expected
 
 

@@ -38,7 +38,9 @@ def statements(draw: st.DrawFn, *, number: bool | None = None, admitted: bool | 
         said["class_"] = draw(st.sampled_from(["IMP", "EMER"]))
     sent = draw(st.sampled_from(TIMES[:9]))
     content = {name: value for name, value in said.items() if name != "received"}
-    return state(trigger, sent, **said, event_id=str(sorted(content.items(), key=str)))  # the same bytes, the same event
+    return state(
+        trigger, sent, **said, event_id=str(sorted(content.items(), key=str))
+    )  # the same bytes, the same event
 
 
 same_key = st.lists(statements(number=True, admitted=True), min_size=3, max_size=3).map(
@@ -67,7 +69,9 @@ def test_join_is_idempotent(three: list[Fragment]) -> None:
 
 
 @settings(max_examples=300)
-@given(st.lists(statements(), min_size=1, max_size=12, unique_by=lambda one: one.order), st.randoms(use_true_random=False))
+@given(
+    st.lists(statements(), min_size=1, max_size=12, unique_by=lambda one: one.order), st.randoms(use_true_random=False)
+)
 def test_any_order_and_duplication_tell_the_same_stays(told: list[Statement], random: Random) -> None:
     expected = stays_of(told)
     again = [*told, *random.choices(told, k=len(told))]

@@ -17,6 +17,7 @@ statements of up to 64 rows, not one by one.
 """
 
 import contextlib
+import ctypes
 import queue
 import sqlite3
 import threading
@@ -135,7 +136,7 @@ class LogWriter:
             self._end(broke, self._in_hand)
 
     def _close(self) -> None:
-        """Close the file; a failed one is left to the end of the process, since closing would sync it again."""
+        """Close the file, unless it has failed: see `_give_up`."""
         if not self._failed:
             with contextlib.suppress(sqlite3.Error):  # all that was reported lies in the write-ahead log
                 self._note_ends()
@@ -232,6 +233,8 @@ class LogWriter:
 
     def _give_up(self, error: sqlite3.Error) -> None:
         self._failed = True
+        # Closing would sync the file again and believe it, and the interpreter closes what it frees at its end.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._connection))
         _log.critical("log_writer_failed", code="log-failed", reason=layout.error_name(error))
         self._fail(failed_for_good())
 
@@ -273,8 +276,10 @@ class LogWriter:
         self._restart_wal_bytes = wal_bytes + self._limits.wal_bytes_max // 4
         _log.warning("log_wal_outgrown", bytes=wal_bytes, limit=self._limits.wal_bytes_max)
         self._connection.execute(f"PRAGMA busy_timeout = {WAL_RESTART_WAIT_MS}")
-        self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        self._connection.execute(f"PRAGMA busy_timeout = {int(layout.BUSY_TIMEOUT_S * 1000)}")
+        try:
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        finally:
+            self._connection.execute(f"PRAGMA busy_timeout = {int(layout.BUSY_TIMEOUT_S * 1000)}")
 
 
 def failed_for_good() -> Transient:

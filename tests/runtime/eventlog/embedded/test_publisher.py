@@ -1,6 +1,7 @@
 """Limits, group commit, and what callers are told when the writer or its disk fails."""
 
 import asyncio
+import gc
 import sqlite3
 import threading
 from dataclasses import replace
@@ -226,12 +227,30 @@ async def test_a_failed_fsync_is_ambiguous_and_ends_the_publisher_for_good(tmp_p
                 await log.publisher.publish(new_record(b"refused"))
             assert refusal.value.code == "log-failed"
         assert [failure.code for failure in log.failures] == ["log-failed"]
+    gc.collect()
+    assert (tmp_path / "log.db-wal").exists(), "closing would have synced the file again, and removed this one"
     async with opened(tmp_path) as again:
         await again.publisher.publish(new_record(b"after"))
     values = await values_in(tmp_path)
     assert values[0] == b"before"
     assert values[-1] == b"after"
     assert b"refused" not in values
+
+
+async def test_a_rollback_that_fails_ends_the_publisher_for_good(tmp_path: Path) -> None:
+    error = sqlite_error(sqlite3.SQLITE_FULL, "SQLITE_FULL")
+    insert, rollback = FailOn("INSERT INTO record", error), FailOn("ROLLBACK", error)
+
+    def watch(connection: sqlite3.Connection, sql: str) -> None:
+        insert(connection, sql)
+        rollback(connection, sql)
+
+    async with opened(tmp_path, watch=watch) as log:
+        insert.times = rollback.times = 1
+        with pytest.raises(Transient) as refusal:
+            await log.publisher.publish(new_record())
+        assert refusal.value.code == "log-failed"
+        assert [failure.code for failure in log.failures] == ["log-failed"]
 
 
 async def test_what_waited_behind_a_failed_fsync_is_refused_untried(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from services.runtime.errors import Permanent
+from services.runtime.errors import Permanent, Transient
 from services.runtime.eventlog.embedded.layout import LOG_FILE
 from services.runtime.eventlog.embedded.reader import LogReader
 from services.runtime.eventlog.embedded.subscriber import EmbeddedSubscriber
@@ -19,6 +19,7 @@ from services.runtime.eventlog.port import Record
 from tests.runtime.eventlog.embedded.support import TOPIC, new_record, opened, raw
 from tests.runtime.eventlog.suite import Outcomes, read_all
 
+PAGE_BYTES = 4096
 READER_PROGRAM = "tests.runtime.eventlog.embedded.reader_program"
 
 
@@ -93,27 +94,46 @@ async def test_a_record_moved_to_another_offset_is_not_taken_for_the_one_that_be
     ]
 
 
-@pytest.mark.parametrize("seed", range(8))
-async def test_a_flipped_bit_anywhere_is_never_delivered_as_valid_and_never_stops_the_reader(
-    tmp_path: Path, seed: int
-) -> None:
-    choose = random.Random(seed)
-    values = [choose.randbytes(choose.randrange(10, 6000)) for _ in range(40)]
-    await write(tmp_path, values)
-    path = tmp_path / LOG_FILE
-    content = bytearray(path.read_bytes())
-    page_bytes = 4096
-    first = data_page(tmp_path, page_bytes)
-    for _ in range(6):
-        content[choose.randrange(first, len(content))] ^= 1 << choose.randrange(8)
-    path.write_bytes(content)
-    outcome = await read_or_refusal(tmp_path)
-    if isinstance(outcome, str):
-        assert outcome == "log-damaged"  # the page that tells how long the log is
-        return
-    records = outcome
-    assert [record.offset for record in records] == list(range(len(records)))
-    assert all(record.damaged or record.value == values[record.offset] for record in records)
+async def test_a_table_cut_short_is_found_out(tmp_path: Path) -> None:
+    await write(tmp_path, [b"a", b"b", b"c"])
+    connection = raw(tmp_path)
+    connection.execute("DELETE FROM record WHERE id > (SELECT min(id) FROM record)")
+    connection.close()
+    assert [(record.value, record.damaged) for record in await read_back(tmp_path)] == [
+        (b"a", False),
+        (b"", True),
+        (b"", True),
+    ]
+
+
+async def test_flipped_bits_are_never_delivered_as_valid_and_never_stop_the_reader(tmp_path: Path) -> None:
+    """Goal: fault F09 on any page below the schema. Method: three flips at a time, most of them in page headers."""
+    values = [random.Random(number).randbytes(number * 997 % 6000) for number in range(40)]
+    (tmp_path / "sound").mkdir()
+    await write(tmp_path / "sound", values)
+    sound = (tmp_path / "sound" / LOG_FILE).read_bytes()
+    first_page = root_of_records(tmp_path / "sound") - 1
+    outcomes: list[str] = []
+    for seed in [*range(150), 1187]:
+        choose = random.Random(seed)
+        content = bytearray(sound)
+        for _ in range(3):
+            page = choose.randrange(first_page, len(content) // PAGE_BYTES)
+            content[page * PAGE_BYTES + choose.randrange(choose.choice([12, 60, PAGE_BYTES]))] ^= 1 << choose.randrange(
+                8
+            )
+        (tmp_path / LOG_FILE).write_bytes(content)
+        found = await read_or_refusal(tmp_path)
+        if isinstance(found, str):
+            outcomes.append(found)
+            continue
+        assert [record.offset for record in found] == list(range(len(found))), f"seed {seed}"
+        assert len(found) >= len(values), f"seed {seed}"
+        assert all(record.damaged or record.value == values[record.offset] for record in found), f"seed {seed}"
+        outcomes.append("damage" if any(record.damaged for record in found) else "no damage")
+    # log-damaged: the page that tells how long the log is. No damage: a flip in what no record uses.
+    assert set(outcomes) <= {"damage", "no damage", "log-damaged"}
+    assert outcomes.count("damage") > 50
 
 
 async def test_a_page_of_rubbish_costs_its_own_records_and_no_others(tmp_path: Path) -> None:
@@ -122,8 +142,8 @@ async def test_a_page_of_rubbish_costs_its_own_records_and_no_others(tmp_path: P
     path = tmp_path / LOG_FILE
     content = bytearray(path.read_bytes())
     place = content.index(values[30])
-    page = place - place % 4096
-    content[page : page + 4096] = b"\xa5" * 4096
+    page = place - place % PAGE_BYTES
+    content[page : page + PAGE_BYTES] = b"\xa5" * PAGE_BYTES
     path.write_bytes(content)
     records = await read_back(tmp_path)
     assert [record.offset for record in records] == list(range(60))
@@ -133,12 +153,36 @@ async def test_a_page_of_rubbish_costs_its_own_records_and_no_others(tmp_path: P
     assert all(record.value == values[record.offset] for record in records if not record.damaged)
 
 
-def data_page(folder: Path, page_bytes: int) -> int:
-    """Return where the pages after the schema's begin."""
+def root_of_records(folder: Path) -> int:
+    """Return the page, counted from 1, at which the table of records begins; the other tables lie before it."""
     connection = raw(folder)
-    (root,) = connection.execute("SELECT max(rootpage) FROM sqlite_schema").fetchone()
+    (root,) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'record'").fetchone()
     connection.close()
-    return int(root) * page_bytes
+    return int(root)
+
+
+async def test_a_log_whose_extent_cannot_be_read_is_called_damaged(tmp_path: Path) -> None:
+    await write(tmp_path, [b"x" * 3000] * 10)
+    path = tmp_path / LOG_FILE
+    content = bytearray(path.read_bytes())
+    begin = (root_of_records(tmp_path) - 1) * PAGE_BYTES
+    content[begin : begin + PAGE_BYTES] = b"\xa5" * PAGE_BYTES
+    path.write_bytes(content)
+    assert await read_or_refusal(tmp_path) == "log-damaged"
+
+
+@pytest.mark.parametrize("call", ["end_offsets", "read", "probe"])
+async def test_a_log_that_cannot_be_read_now_is_called_unavailable(tmp_path: Path, call: str) -> None:
+    await write(tmp_path, [b"x"])
+    reader = LogReader(tmp_path)
+    arguments = {"end_offsets": (), "read": (0, 0, 1, 1), "probe": ({0: 0}, None)}[call]
+    reader._connection.set_progress_handler(lambda: 1, 1)  # every statement is interrupted
+    with pytest.raises(Transient) as refusal:
+        getattr(reader, call)(TOPIC, *arguments)
+    assert refusal.value.code == "log-unavailable"
+    reader._connection.set_progress_handler(None, 1)
+    assert len(reader.read(TOPIC, 0, 0, 9, 9)) == 1
+    reader.close()
 
 
 # What is not a log

@@ -1,0 +1,63 @@
+"""Panel rows as the database keeps them, and back as comparable people.
+
+Owns the one way from stored columns to `ComparableDemographics`: the index of keys and the matching of messages go
+through it, so that what is indexed is what is compared.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import date
+from typing import Final
+
+from services.followup.domain.demographics import (
+    ComparableDemographics,
+    Identifier,
+    RawAddress,
+    RawDemographics,
+    RawName,
+    comparable,
+)
+
+COMPARED_COLUMNS: Final = ("family", "given", "suffix", "birth_date", "sex", "street", "zip", "phone", "ssn4")
+"""The columns of a patient that matching looks at."""
+
+_PART: Final = "\x1f"
+_NEXT: Final = "\x1e"
+
+StoredIdentifier = tuple[str, str, str]
+"""Authority, value and type as stored: what is absent is empty."""
+
+
+def stored_identifiers(identifiers: Iterable[Identifier]) -> list[StoredIdentifier]:
+    """Return identifiers as stored, in the order of the database."""
+    return sorted({(one.authority or "", one.value, one.type or "") for one in identifiers})
+
+
+def pack_identifiers(identifiers: Iterable[StoredIdentifier]) -> str:
+    """Return identifiers as one text; the same ones are the same text."""
+    return _NEXT.join(_PART.join(one) for one in identifiers)
+
+
+def unpack_identifiers(text: str) -> list[StoredIdentifier]:
+    """Return what `pack_identifiers` put together."""
+    if not text:
+        return []
+    return [(authority, value, type_) for authority, value, type_ in (one.split(_PART) for one in text.split(_NEXT))]
+
+
+def stored_person(columns: Mapping[str, str | None], identifiers: Iterable[StoredIdentifier]) -> ComparableDemographics:
+    """Return a stored patient as compared; the birth date is ISO text, as SQLite keeps it."""
+    birth_date, phone = columns["birth_date"], columns["phone"]
+    return comparable(
+        RawDemographics(
+            names=(RawName(family=columns["family"], given=columns["given"], suffix=columns["suffix"]),),
+            birth_date=date.fromisoformat(birth_date) if birth_date else None,
+            sex=columns["sex"],
+            phones=(phone,) if phone else (),
+            addresses=(RawAddress(street=columns["street"], zip=columns["zip"]),),
+            ssn=columns["ssn4"],
+            identifiers=tuple(
+                Identifier(authority=authority or None, value=value, type=type_ or None)
+                for authority, value, type_ in identifiers
+            ),
+        )
+    )
