@@ -11,7 +11,7 @@ the field is ``None`` and its name stands in ``AdtEvent.nulls``.
 
 import uuid
 from datetime import date, datetime
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
@@ -42,6 +42,11 @@ Kind = Literal[
 Precision = Literal["year", "month", "day", "hour", "minute", "second"]
 IntakeOutcome = Literal["accepted", "not_for_us", "unusable", "unknown_feed", "unreadable"]
 
+Instant = Annotated[datetime, msgspec.Meta(tz=True)]
+"""A moment with its offset; a reader refuses one without."""
+WallClock = Annotated[datetime, msgspec.Meta(tz=False)]
+"""Date and time as a clock on the wall shows them, without an offset."""
+
 _NAMESPACE: Final = uuid.UUID("5b0a1f2c-7c0e-5d7b-9a55-6f1d6b1f6a11")
 
 
@@ -66,8 +71,8 @@ class Timestamp(_Part, frozen=True, kw_only=True):
     """
 
     text: str
-    local: datetime
-    at: datetime
+    local: WallClock
+    at: Instant
     precision: Precision
     zone: str
     offset_minutes: int | None = None
@@ -266,7 +271,7 @@ class AdtEvent(_Part, frozen=True, kw_only=True):
     kind: Kind
     intake: Intake
     processing: Processing
-    received_at: datetime
+    received_at: Instant
     """When the last byte of the frame was read; aware, UTC."""
     sent_at: Timestamp | None = None
     """MSH-7, read in the feed's zone."""

@@ -103,11 +103,15 @@ class Worker:
 async def _reads_ready(descriptor: int) -> bool:
     """Wait for the one byte that a serving worker writes; its end of the pipe closes if it dies before."""
     loop = asyncio.get_running_loop()
-    ready = loop.create_future()
-    os.set_blocking(descriptor, False)
-    loop.add_reader(descriptor, lambda: ready.done() or ready.set_result(bool(os.read(descriptor, 1))))
+    ready: asyncio.Future[bool] = loop.create_future()
+
+    def read() -> None:
+        loop.remove_reader(descriptor)
+        ready.set_result(bool(os.read(descriptor, 1)))
+
+    loop.add_reader(descriptor, read)
     try:
-        return bool(await asyncio.wait_for(ready, timeout=READY_WAIT_S))
+        return await asyncio.wait_for(ready, timeout=READY_WAIT_S)
     except TimeoutError:
         return False
     finally:

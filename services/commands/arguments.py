@@ -57,5 +57,10 @@ class Arguments(argparse.Namespace):
     verbose: bool
     timeout: float
     # simulate, demo
-    seed: int | None
+    seed: int
+    patients: int | None
+    out: Path | None
+    destination: tuple[str, int] | None
+    rate: float | None
+    folder: Path | None
     once: bool

@@ -6,13 +6,12 @@ Light on purpose: it declares and imports none of the verbs, so that `--help` of
 
 import argparse
 import getpass
-import sys
 import textwrap
 from collections.abc import Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Final, NoReturn, get_args
 
+from services.commands.argument_types import PAGE_MAX, address, instant, limit, port, positive, rate, seconds, seed
 from services.commands.exit_codes import USAGE
 from services.followup.domain.attempts import Mode, Outcome, Reached
 
@@ -21,10 +20,8 @@ MLLP_PORT: Final = 2575
 """IANA service name `hl7`."""
 HTTP_PORT: Final = 8080
 SEND_TIMEOUT_S: Final = 30.0  # the listener holds an answer for up to 10 s when the disk is slow (DESIGN §2)
-SECONDS_MAX: Final = 86_400
+SEED: Final = 1
 PAGE_DEFAULT: Final = 100
-PAGE_MAX: Final = 500  # as `GET /api/v1/tasks`
-_PORT_MAX: Final = 65535
 
 
 class Parser(argparse.ArgumentParser):
@@ -144,7 +141,7 @@ class _Grammar:
         attempted.add_argument("--reached", choices=get_args(Reached), help="who was reached; nobody if left out")
         attempted.add_argument("--note", metavar="TEXT", help="a few words; `-` reads them from standard input")
         attempted.add_argument(
-            "--at", metavar="TIME", type=_instant, help="when, with its offset: 2026-11-24T14:30-05:00 (default: now)"
+            "--at", metavar="TIME", type=instant, help="when, with its offset: 2026-11-24T14:30-05:00 (default: now)"
         )
         completed = _verb(family, "complete", "tasks:complete", "end a task with what came of it")
         completed.add_argument("--outcome", choices=get_args(Outcome), required=True, help="what came of it")
@@ -152,7 +149,7 @@ class _Grammar:
             verb.add_argument("task_id", metavar="ID", help="id of the task")
         for verb in (claimed, attempted, completed):
             verb.add_argument(
-                "--version", metavar="N", type=_version, help="refuse if the task has changed since this version"
+                "--version", metavar="N", type=positive, help="refuse if the task has changed since this version"
             )
         for verb in (listed, shown, claimed, attempted, completed):
             self._add_data(verb)
@@ -210,11 +207,42 @@ class _Grammar:
             "framed for MLLP) is sent message by message.",
         )
         verb.add_argument("files", metavar="FILE", nargs="+", help="file of one or more messages; - for standard input")
-        verb.add_argument("--to", metavar="HOST:PORT", type=_address, required=True, help="the listener")
+        verb.add_argument("--to", metavar="HOST:PORT", type=address, required=True, help="the listener")
         verb.add_argument(
-            "--timeout", metavar="SECONDS", type=_seconds, default=SEND_TIMEOUT_S, help="longest wait for an answer"
+            "--timeout", metavar="SECONDS", type=seconds, default=SEND_TIMEOUT_S, help="longest wait for an answer"
         )
         verb.add_argument("-v", "--verbose", action="store_true", help="show each answer as received")
+        _add_json(verb)
+
+    def simulate(self, verbs: "_Verbs[Parser]") -> None:
+        verb = _verb(
+            verbs,
+            "simulate",
+            "simulate:simulate",
+            "make hospitals, a panel and their ADT messages, into a folder or to a listener",
+            "A folder gets panel.csv, feeds.yaml, messages/ and expected.json, which says what should come of them and "
+            "why. The same seed at the same moment makes the same.",
+        )
+        verb.add_argument("--out", metavar="DIR", type=Path, help="write into this empty or new folder")
+        verb.add_argument("--to", dest="destination", metavar="HOST:PORT", type=address, help="send to this listener")
+        verb.add_argument("--rate", metavar="N", type=rate, help="messages a second (default: as fast as answered)")
+        _add_simulation(verb)
+        _add_json(verb)
+
+    def demo(self, verbs: "_Verbs[Parser]") -> None:
+        verb = _verb(
+            verbs,
+            "demo",
+            "demo:demo",
+            "simulated hospitals send to a real `run`; the worklist fills, and what comes of it is checked",
+            "Ends with Ctrl-C; with --once by itself, with 0 only if every message is accounted for and the tasks are "
+            "the expected ones.",
+        )
+        verb.add_argument("--once", action="store_true", help="stop when all is checked, and print the result")
+        verb.add_argument(
+            "--data", metavar="DIR", type=Path, help="an empty or new folder to keep (default: none kept)"
+        )
+        _add_simulation(verb)
         _add_json(verb)
 
     def doctor(self, verbs: "_Verbs[Parser]") -> None:
@@ -276,17 +304,22 @@ def _add_feeds(verb: Parser) -> None:
 
 def _add_ports(verb: Parser, what: str) -> None:
     verb.add_argument(
-        "--mllp-port", metavar="N", type=_port, default=MLLP_PORT, help=f"MLLP port{what} (default: {MLLP_PORT})"
+        "--mllp-port", metavar="N", type=port, default=MLLP_PORT, help=f"MLLP port{what} (default: {MLLP_PORT})"
     )
     verb.add_argument(
-        "--http-port", metavar="N", type=_port, default=HTTP_PORT, help=f"HTTP port{what} (default: {HTTP_PORT})"
+        "--http-port", metavar="N", type=port, default=HTTP_PORT, help=f"HTTP port{what} (default: {HTTP_PORT})"
     )
 
 
 def _add_limit(verb: Parser) -> None:
     verb.add_argument(
-        "--limit", metavar="N", type=_limit, default=PAGE_DEFAULT, help=f"1 to {PAGE_MAX} (default: {PAGE_DEFAULT})"
+        "--limit", metavar="N", type=limit, default=PAGE_DEFAULT, help=f"1 to {PAGE_MAX} (default: {PAGE_DEFAULT})"
     )
+
+
+def _add_simulation(verb: Parser) -> None:
+    verb.add_argument("--seed", metavar="N", type=seed, default=SEED, help=f"which simulation (default: {SEED})")
+    verb.add_argument("--patients", metavar="N", type=positive, help="people who have a story (default: 110)")
 
 
 def _add_show_phi(verb: Parser, what: str) -> None:
@@ -299,48 +332,3 @@ def _user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):  # a container may run under a number that has no name
         return "operator"
-
-
-def _port(text: str) -> int:
-    return _number(text, 0, _PORT_MAX, "a port")
-
-
-def _limit(text: str) -> int:
-    return _number(text, 1, PAGE_MAX, "a limit")
-
-
-def _version(text: str) -> int:
-    return _number(text, 1, sys.maxsize, "a version")
-
-
-def _number(text: str, least: int, most: int, what: str) -> int:
-    if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
-        raise argparse.ArgumentTypeError(f"{text!r} is not {what}: {least} to {most}")
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < SECONDS_MAX:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds: more than 0, at most {SECONDS_MAX}")
-    return seconds
-
-
-def _address(text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    if not host:
-        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT, such as 127.0.0.1:{MLLP_PORT}")
-    return host.removeprefix("[").removesuffix("]"), _number(port, 1, _PORT_MAX, "a port")
-
-
-def _instant(text: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = None
-    if moment is None or moment.utcoffset() is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a time with its offset, such as 2026-11-24T14:30-05:00")
-    return moment

@@ -1,7 +1,8 @@
 """`afterstay run`."""
 
 from services.commands.arguments import Arguments
-from services.standalone import RunSettings, run as run_standalone
+from services.standalone import RunSettings
+from services.standalone import run as run_standalone
 
 
 def run(arguments: Arguments) -> int:

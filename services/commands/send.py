@@ -25,6 +25,7 @@ STANDARD_INPUT: Final = "-"
 # A segment name and a field separator, which is never a letter, digit or space, at the start of a line.
 _HEADER: Final = re.compile(rb"(?:(?<=\r)|(?<=\n)|\A)MSH(?=[^A-Za-z0-9\s])")
 _ENVELOPE: Final = re.compile(rb"(?:(?<=\r)|(?<=\n)|\A)(?:FHS|BHS|BTS|FTS)(?=[^A-Za-z0-9])[^\r\n]*[\r\n]*")
+_LAST_END: Final = re.compile(rb"(\r\n|\r|\n)[\r\n]*\Z")
 _BLANK: Final = b"\r\n \t"
 
 
@@ -55,7 +56,7 @@ class Answered:
 
 
 def send(arguments: Arguments) -> int:
-    """Send every message of the files, one after the other, and print the answers."""
+    """Send every message of the files, each after the answer to the one before, and print the answers."""
     outgoing = [message for name in arguments.files for message in _read_messages(name)]
     answered: list[Answered] = []
     try:
@@ -71,8 +72,8 @@ def send(arguments: Arguments) -> int:
 def split_messages(content: bytes) -> list[bytes]:
     """Return the messages of a file: its frames, or what begins with MSH at the start of a line.
 
-    One message is returned as it is, byte for byte. Of several the line ends between them and the envelope of a batch
-    (FHS, BHS, BTS, FTS; HL7 v2.5.1 ch. 2.10.3) are left out, since they belong to no message.
+    One message is returned as it is, byte for byte. Of several the blank lines between them and the envelope of a
+    batch (FHS, BHS, BTS, FTS; HL7 v2.5.1 ch. 2.10.3) are left out, since they belong to no message.
     """
     if content.lstrip(_BLANK)[:1] == bytes((START_BLOCK,)):
         events = FrameDecoder(frame_bytes_max=FRAME_BYTES_MAX).feed(content)
@@ -81,9 +82,8 @@ def split_messages(content: bytes) -> list[bytes]:
     if len(starts) < 2:
         return [content] if content.strip(_BLANK) else []
     ends = [*starts[1:], len(content)]
-    return [
-        _ENVELOPE.sub(b"", content[start:end]).rstrip(b"\r\n") + b"\r" for start, end in zip(starts, ends, strict=True)
-    ]
+    parts = (_ENVELOPE.sub(b"", content[start:end]) for start, end in zip(starts, ends, strict=True))
+    return [_LAST_END.sub(rb"\1", part) for part in parts]
 
 
 def _read_messages(name: str) -> Iterator[Outgoing]:
@@ -104,8 +104,9 @@ def _read_messages(name: str) -> Iterator[Outgoing]:
 
 async def _send(outgoing: Sequence[Outgoing], arguments: Arguments, answered: list[Answered]) -> None:
     host, port = arguments.to
+    payloads = (one.payload for one in outgoing)
     connected = MllpClient.connect(host, port, answer_timeout_s=arguments.timeout)
-    async with await connected as client, aclosing(client.send_many(one.payload for one in outgoing)) as answers:
+    async with await connected as client, aclosing(client.send_many(payloads, window=1)) as answers:
         for message in outgoing:
             answer = _read_answer(message, await anext(answers), verbose=arguments.verbose)
             answered.append(answer)

@@ -10,5 +10,9 @@ from services.commands.output import write_text
 
 def show(_arguments: Arguments) -> int:
     """Print which version of what this is."""
-    write_text(f"afterstay {importlib.metadata.version('afterstay')} (Python {platform.python_version()})")
+    try:
+        version = importlib.metadata.version("afterstay")
+    except importlib.metadata.PackageNotFoundError:
+        version = "(not installed: run from its source)"
+    write_text(f"afterstay {version}, Python {platform.python_version()}")
     return OK

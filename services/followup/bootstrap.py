@@ -5,11 +5,11 @@ what the log says, so that batches and timers never overlap, and a small pool fo
 """
 
 import asyncio
-from contextlib import AsyncExitStack
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
@@ -24,11 +24,15 @@ from services.followup.protocols.loading import load_protocol
 from services.followup.scheduler import Scheduler
 from services.followup.store.migrate import migrate
 from services.followup.store.unit_of_work import units_of
+from services.followup.store.worklist import SqlWorklist
 from services.followup.usecases.apply_events import ApplyEvents
 from services.followup.usecases.follow_up import FollowUp
+from services.followup.usecases.worklist import Worklist
+from services.followup.web.app import create_app
+from services.followup.web.server import HttpServer
 from services.runtime.clock import Clock, SystemClock
-from services.runtime.database import database_url, open_database
-from services.runtime.errors import Transient
+from services.runtime.database import database_url, open_database, read_transaction
+from services.runtime.errors import AfterstayError, Transient
 from services.runtime.eventlog.embedded.groups import EmbeddedGroupPositions
 from services.runtime.eventlog.embedded.subscriber import EmbeddedSubscriber
 from services.runtime.lifecycle import in_thread
@@ -95,13 +99,17 @@ async def serve(
             log=log,
         )
         scheduler = Scheduler(lambda: _wake(apply, work, log))
-        health = Health(engine, requests)
-        server = WebServer(create_app(build_worklist(engine, clock), executor=requests, health=health), web)
+        worklist = Worklist(SqlWorklist(engine), clock.now)
+        app = create_app(worklist, clock=clock, executor=requests, live=tuple, ready=partial(_not_ready, engine))
+        server = HttpServer(app, web)
         scheduler.start()
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(consumer.run(stop))
-                group.create_task(server.serve(stop, on_ready))
+                group.create_task(server.serve())
+                group.create_task(_stop_after(stop, server))
+                on_ready()
+                await consumer.run(stop)
+                server.stop()
         finally:
             scheduler.stop()
             await subscriber.close()
@@ -116,3 +124,18 @@ async def _wake(apply: ApplyEvents, work: ThreadPoolExecutor, log: Logger) -> No
             pass
     except Transient as error:
         log.warning("timers_postponed", code=error.code)
+
+
+async def _stop_after(stop: asyncio.Event, server: HttpServer) -> None:
+    await stop.wait()
+    server.stop()
+
+
+def _not_ready(engine: sa.Engine) -> Sequence[str]:
+    """Say what keeps the worker from its work: the database answers, or it does not. Lag never fails a probe."""
+    try:
+        with read_transaction(engine) as connection:
+            connection.execute(sa.select(1))
+    except AfterstayError as error:
+        return (error.code,)
+    return ()

@@ -22,7 +22,7 @@ from services.simulator.stories.telling import Story, Told
 from services.simulator.streams import SimulatedMessage, deliver
 from services.simulator.truth import ExpectedReview, ExpectedTask, StoryNote
 
-DEFAULT_PATIENTS: Final = 110
+DEFAULT_PATIENTS: Final = 120
 _QUIET_PANEL_SHARE: Final = 0.3
 """People on the panel who stay at home, by people with a story."""
 _REUSED_CONTROL_IDS: Final = 2

@@ -5,6 +5,8 @@ Messages go in as bytes in any order and batching; what stands afterwards is rea
 
 import hashlib
 import itertools
+import sqlite3
+import tempfile
 from collections.abc import Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -106,29 +108,55 @@ def _rules() -> Rules:
     return Rules(protocol=protocol, calendar=calendar_for(protocol.business_days))
 
 
+@cache
+def _empty_database() -> bytes:
+    """Return a database file with every table and no row, made once."""
+    with tempfile.TemporaryDirectory() as folder:
+        engine = open_database(f"sqlite:///{folder}/empty.db")
+        with write_transaction(engine) as connection:
+            tables.metadata.create_all(connection)
+        engine.dispose()  # the last connection takes the write-ahead log into the file
+        return Path(folder, "empty.db").read_bytes()
+
+
+def _skip_syncs(connection: sqlite3.Connection, _entry: object) -> None:
+    connection.execute("PRAGMA synchronous = OFF")  # a test's database need not survive a power cut
+
+
 class Household:
     """The follow-up side under test."""
 
     def __init__(self, folder: Path, *, now: datetime, people: Sequence[Person] = (ANA,), feeds: Feeds = FEEDS) -> None:
+        """Make the database; `reset` empties it for the next telling, which is much cheaper than another one."""
         self.clock = FixedClock(now)
-        self.engine = open_database(f"sqlite:///{folder}/household-{next(_counter)}.db")
+        path = folder / f"household-{next(_counter)}.db"
+        path.write_bytes(_empty_database())
+        self.engine = open_database(f"sqlite:///{path}")
+        sa.event.listen(self.engine, "connect", _skip_syncs)
         self._feeds = feeds
-        self._offsets = itertools.count()
-        self._ids = (f"id-{n:06d}" for n in itertools.count())
+        self._people = people
         panel = OnePanel(people)
-        with write_transaction(self.engine) as connection:
-            tables.metadata.create_all(connection)
-            for person in people:
-                insert_patient(connection, id=person.patient_id, family=person.family, given=person.given)
+        self.reset(now)
 
         @contextmanager
         def begin() -> Any:
             with write_transaction(self.engine) as connection:
                 unit = SqlUnitOfWork(connection)
-                unit.panel = panel  # type: ignore[assignment]  # a fake of the port
+                unit.panel = panel
                 yield unit
 
         self.apply = ApplyEvents(begin, FollowUp(_rules(), lambda: next(self._ids)), self.clock, group="test")
+
+    def reset(self, now: datetime) -> None:
+        """Forget everything but the panel."""
+        self.clock.jump(now - self.clock.now())
+        self._offsets = itertools.count()
+        self._ids = (f"id-{n:06d}" for n in itertools.count())
+        with write_transaction(self.engine) as connection:
+            for table in reversed(tables.metadata.sorted_tables):
+                connection.execute(table.delete())
+            for person in self._people:
+                insert_patient(connection, id=person.patient_id, family=person.family, given=person.given)
 
     def tell(self, messages: Iterable[tuple[bytes, datetime]], *, batch: int = 500) -> None:
         """Apply messages (bytes and receipt) in batches of a size."""
@@ -184,11 +212,7 @@ class Household:
     def standing(self) -> str:
         """Return what must be the same in any order (P7): stays and open obligations, without row ids."""
         stays = [(msgspec.json.encode(view), follow_up, reason) for view, follow_up, reason in self.stays()]
-        tasks = [
-            (row.kind, row.patient_id, row.status, row.status_reason_code, row.priority, row.due_on, row.last_on)
-            + (row.due_at, row.work_by, row.zone, row.rule, row.owner, row.attempt_count)
-            for row in self.open_tasks()
-        ]
+        tasks = [tuple(getattr(row, name) for name in _OBLIGATION) for row in self.open_tasks()]
         return f"{stays}\n{tasks}\n{self.reviews()}"
 
     def _rows(self, statement: sa.Select[Any]) -> list[Any]:
@@ -201,6 +225,10 @@ class Household:
 
 
 _counter = itertools.count()
+_OBLIGATION = (
+    "kind", "patient_id", "status", "status_reason_code", "priority", "due_on", "last_on", "due_at", "work_by", "zone",
+    "rule", "owner", "attempt_count",
+)  # fmt: skip
 
 
 def digest(raw: bytes) -> str:

@@ -82,5 +82,6 @@ class SqlEventStore:
 
     def tally(self, change: Tally) -> None:
         """Move the books."""
-        add_counts(self._connection, outcome_count, change.outcomes, ("outcome", "reason"))
-        add_counts(self._connection, ack_count, {(code,): n for code, n in change.acks.items()}, ("code",))
+        outcomes = [(*key, moved) for key, moved in sorted(change.outcomes.items())]
+        add_counts(self._connection, outcome_count, ("outcome", "reason"), outcomes)
+        add_counts(self._connection, ack_count, ("code",), sorted(change.acks.items()))

@@ -44,6 +44,15 @@ def unpack_identifiers(text: str) -> list[StoredIdentifier]:
     return [(authority, value, type_) for authority, value, type_ in (one.split(_PART) for one in text.split(_NEXT))]
 
 
+def packed_identifiers_of(patient_id: str) -> str:
+    """Return the SQL for the identifiers of the patient that an expression names, as `pack_identifiers` does it."""
+    return (
+        "coalesce((SELECT group_concat(packed, char(30)) FROM (SELECT authority || char(31) || value || char(31) || type"
+        f" AS packed FROM main.patient_identifier WHERE patient_id = {patient_id}"
+        " ORDER BY authority, value, type)), '')"
+    )
+
+
 def stored_person(columns: Mapping[str, str | None], identifiers: Iterable[StoredIdentifier]) -> ComparableDemographics:
     """Return a stored patient as compared; the birth date is ISO text, as SQLite keeps it."""
     birth_date, phone = columns["birth_date"], columns["phone"]

@@ -16,12 +16,15 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from services.followup.store.panel_rows import pack_identifiers, stored_identifiers
+from services.followup.store.panel_loading import Staged, load_panel
+from services.followup.store.panel_rows import pack_identifiers, packed_identifiers_of, stored_identifiers
 from services.followup.usecases.panel_ports import (
     MEMBERSHIP_COLUMNS,
     PERSON_COLUMNS,
     Comparison,
+    Load,
     Mode,
+    Outcome,
     PanelRow,
     RowResult,
 )
@@ -47,15 +50,6 @@ _CREATE: Final = (
 )
 _STAGE: Final = f"INSERT INTO staged_row VALUES ({', '.join('?' * len(_STAGED_COLUMNS))})"
 _INDEX: Final = "CREATE INDEX temp.staged_row_patient ON staged_row (patient_id)"
-
-
-def packed_identifiers_of(patient_id: str) -> str:
-    """Return the SQL for the identifiers of the patient that an expression names, as `pack_identifiers` does it."""
-    return (
-        "coalesce((SELECT group_concat(packed, char(30)) FROM (SELECT authority || char(31) || value || char(31) || type"
-        f" AS packed FROM main.patient_identifier WHERE patient_id = {patient_id}"
-        " ORDER BY authority, value, type)), '')"
-    )
 
 
 def _tuple(alias: str, columns: Sequence[str]) -> str:
@@ -102,6 +96,7 @@ _PEOPLE: Final = f"""
     LEFT JOIN main.patient AS p ON p.id = one.patient_id
     ORDER BY one.patient_id
 """
+_INDEX_PEOPLE: Final = "CREATE UNIQUE INDEX temp.staged_person_patient ON staged_person (patient_id)"
 _OUTCOMES: Final = """
     SELECT r.row, r.patient_id, s.first, CASE
         WHEN s.row IS NOT NULL THEN 'unchanged'
@@ -109,7 +104,160 @@ _OUTCOMES: Final = """
         WHEN p.state = 'changed' OR j.row IS NOT NULL THEN 'changed'
         ELSE 'unchanged' END AS outcome
     FROM staged_row AS r
-    JOIN (SELECT patient_id AS id, state FROM staged_person) AS p ON p.id = r.patient_id
+    JOIN staged_person AS p ON p.patient_id = r.patient_id
     LEFT JOIN staged_repeat AS s ON s.row = r.row
     LEFT JOIN staged_join AS j ON j.row = r.row
 """
+_IN_FORCE: Final = "(m.effective_to IS NULL OR m.effective_to >= ?1)"
+_DROPPED: Final = f"""
+    SELECT count(DISTINCT m.patient_id), count(DISTINCT CASE
+        WHEN NOT EXISTS (SELECT 1 FROM staged_person AS p WHERE p.patient_id = m.patient_id) THEN m.patient_id END)
+    FROM main.panel_membership AS m WHERE {_IN_FORCE}
+"""
+
+
+class SqlStaging:
+    """One import on one connection, which closes with it (port: `usecases.panel_ports.PanelStaging`)."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+        self._staged: Staged | None = None
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        for statement in _CREATE:
+            driver.execute(statement)
+
+    def stage(self, rows: Sequence[PanelRow]) -> None:
+        """Keep rows aside, where nobody sees them."""
+        if rows:
+            with begin(self._connection, "private"):
+                self._connection.exec_driver_sql(_STAGE, [_staged(row) for row in rows])
+
+    def compare(self, mode: Mode, stated: frozenset[str], today: date, *, complete: bool) -> Comparison:
+        """Compare what was staged with the panel. Changes nothing."""
+        with begin(self._connection, "private"):
+            run = self._connection.exec_driver_sql
+            run(_INDEX)
+            run(_REPEATS)
+            conflicts = tuple(_conflict(*row) for row in run(_CONFLICTS))
+            if fill := _fill(stated):
+                run(fill)
+            run(_PEOPLE)
+            run(_INDEX_PEOPLE)
+            run(_joins(stated))
+            if mode == "replace" and complete:
+                run(_ends(stated), (today.isoformat(),))
+            comparison = self._comparison(conflicts, today)
+        counts = {"added": comparison.added, "changed": comparison.changed, "ended": comparison.ended}
+        rest_stated = tuple(name for name in _REST_COLUMNS if name in stated)
+        self._staged = Staged(rest_stated=rest_stated, today=today, counts=counts)
+        return comparison
+
+    def results(self, rows_max: int) -> list[RowResult]:
+        """Return what the rows would do, by row, then what would end; at most `rows_max`."""
+        with begin(self._connection, "private"):
+            rows = self._connection.exec_driver_sql(f"{_OUTCOMES} ORDER BY r.row LIMIT {rows_max:d}")
+            found = [_result(*row) for row in rows]
+            ended = self._connection.exec_driver_sql(
+                "SELECT patient_id FROM staged_end ORDER BY patient_id, membership_id LIMIT ?", (rows_max - len(found),)
+            )
+            return found + [RowResult(row=None, patient_id=patient_id, outcome="ended") for (patient_id,) in ended]
+
+    def load(self, load: Load) -> None:
+        """Make the panel what was compared: all of it at one moment or, if the process dies, nothing."""
+        assert self._staged is not None, "compare before you load"
+        load_panel(self._connection, load, self._staged)
+
+    def _comparison(self, conflicts: tuple[RowResult, ...], today: date) -> Comparison:
+        run = self._connection.exec_driver_sql
+        by_outcome = dict(run(f"SELECT outcome, count(*) FROM ({_OUTCOMES}) GROUP BY outcome").tuples().all())
+        (ended,) = run("SELECT count(*) FROM staged_end").one()
+        before, dropped = run(_DROPPED, (today.isoformat(),)).one()
+        return Comparison(
+            added=by_outcome.get("added", 0),
+            changed=by_outcome.get("changed", 0),
+            unchanged=by_outcome.get("unchanged", 0),
+            ended=ended,
+            patients_before=before,
+            patients_dropped=dropped if ended else 0,
+            conflicts=conflicts,
+        )
+
+
+def _joins(stated: frozenset[str]) -> str:
+    """Return the SQL that fills `staged_join`.
+
+    A row's membership is the stored one that agrees in those of practice, program and first day that the file has
+    columns for, the latest if there are several.
+    """
+    rest = [name for name in _REST_COLUMNS if name in stated]
+    differs = f"{_tuple('m', rest)} IS NOT {_tuple('x', rest)}" if rest else "0"
+    return f"""
+        INSERT INTO staged_join
+        SELECT x.row, x.membership_id
+        FROM (
+            SELECT r.row, {", ".join(f"r.{name}" for name in _REST_COLUMNS)}, (
+                SELECT m.id FROM main.panel_membership AS m
+                WHERE m.patient_id = r.patient_id AND {_same_key("m", "r", stated)}
+                ORDER BY m.effective_from DESC, m.id DESC LIMIT 1) AS membership_id
+            FROM staged_row AS r
+            JOIN staged_person AS p ON p.patient_id = r.patient_id
+            WHERE p.state <> 'added' AND r.row NOT IN (SELECT row FROM staged_repeat)
+        ) AS x
+        LEFT JOIN main.panel_membership AS m ON m.id = x.membership_id
+        WHERE m.id IS NULL OR {differs}
+    """
+
+
+def _ends(stated: frozenset[str]) -> str:
+    """Return the SQL that fills `staged_end`: what holds today or later and no row speaks of."""
+    return f"""
+        INSERT INTO staged_end
+        SELECT m.id, m.patient_id FROM main.panel_membership AS m
+        WHERE {_IN_FORCE} AND NOT EXISTS (
+            SELECT 1 FROM staged_row AS r WHERE r.patient_id = m.patient_id AND {_same_key("m", "r", stated)})
+    """
+
+
+def _same_key(left: str, right: str, stated: frozenset[str]) -> str:
+    keys = [name for name in _KEY_COLUMNS if name in stated]
+    return f"{_tuple(left, keys)} IS {_tuple(right, keys)}" if keys else "1"
+
+
+def _fill(stated: frozenset[str]) -> str | None:
+    """Return the SQL that takes what the file has no column for from the panel, for people who are on it."""
+    columns = {name: f"p.{name}" for name in PERSON_COLUMNS if name not in stated}
+    if "identifiers" not in stated:
+        columns["identifiers"] = packed_identifiers_of("p.id")
+    if not columns:
+        return None
+    return f"""
+        UPDATE staged_row SET ({", ".join(columns)}) = (
+            SELECT {", ".join(columns.values())} FROM main.patient AS p WHERE p.id = staged_row.patient_id)
+        WHERE EXISTS (SELECT 1 FROM main.panel_membership AS m WHERE m.patient_id = staged_row.patient_id)
+    """
+
+
+def _staged(row: PanelRow) -> tuple[object, ...]:
+    """Return a row as the driver takes it: ISO dates, packed identifiers, the rest as it is."""
+    return (
+        *row[:6],
+        row.birth_date.isoformat(),
+        *row[7:19],
+        pack_identifiers(stored_identifiers(row.identifiers)),
+        row.effective_from.isoformat() if row.effective_from else None,
+        row.effective_to.isoformat() if row.effective_to else None,
+        *row[22:],
+    )
+
+
+def _conflict(row: int, patient_id: str, reason: str, other: int) -> RowResult:
+    text = _CONFLICT_TEXTS[reason].format(other=other)
+    return RowResult(row=row, patient_id=patient_id, outcome="rejected", reason=reason, text=text)
+
+
+def _result(row: int, patient_id: str, first: int | None, outcome: Outcome) -> RowResult:
+    if first is None:
+        return RowResult(row=row, patient_id=patient_id, outcome=outcome)
+    text = f"repeats row {first}"
+    return RowResult(row=row, patient_id=patient_id, outcome=outcome, reason="repeated-row", text=text)

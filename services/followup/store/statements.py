@@ -34,13 +34,16 @@ def upsert(
 
 
 def add_counts(
-    connection: sa.Connection, table: sa.Table, counts: Mapping[tuple[str, ...], int], keys: Sequence[str]
+    connection: sa.Connection, table: sa.Table, keys: Sequence[str], counts: Sequence[tuple[str | int, ...]]
 ) -> None:
-    """Add to the `n` of rows, which appear when they are first counted; key order, so writers never deadlock."""
-    moved = [(key, n) for key, n in sorted(counts.items()) if n]
-    if not moved:
+    """Add to the `n` of rows, which appear when they are first counted.
+
+    Each count is its key's values and then the number; sorted, so that two writers take rows in one order.
+    """
+    if not counts:
         return
     insert: Any = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     statement = insert(table)
     statement = statement.on_conflict_do_update(index_elements=list(keys), set_={"n": table.c.n + statement.excluded.n})
-    connection.execute(statement, [{**dict(zip(keys, key, strict=True)), "n": n} for key, n in moved])
+    names = (*keys, "n")
+    connection.execute(statement, [dict(zip(names, count, strict=True)) for count in counts])

@@ -115,19 +115,24 @@ class SqlStayStore:
 
     def restate_events(self, outcomes: Mapping[str, tuple[str, str]]) -> dict[tuple[str, str], int]:
         """Set the outcome of all events joined into fragments (by fragment key); return how the books moved."""
-        by_outcome: dict[tuple[str, str], list[str]] = {}
+        keys_of: dict[tuple[str, str], list[str]] = {}
         for key, outcome in outcomes.items():
-            by_outcome.setdefault(outcome, []).append(key)
+            keys_of.setdefault(outcome, []).append(key)
         moved: Counter[tuple[str, str]] = Counter()
-        for (outcome, reason), keys in sorted(by_outcome.items()):
+        for now, keys in sorted(keys_of.items()):
             ids = sa.select(fragment.c.id).where(fragment.c.key.in_(keys))
-            others = sa.and_(event.c.fragment_id.in_(ids), sa.or_(event.c.outcome != outcome, event.c.reason != reason))
-            count = sa.select(event.c.outcome, event.c.reason, sa.func.count()).where(others)
-            for was_outcome, was_reason, n in self._connection.execute(count.group_by(event.c.outcome, event.c.reason)):
-                moved[was_outcome, was_reason] -= n
-                moved[outcome, reason] += n
-            self._connection.execute(sa.update(event).where(others).values(outcome=outcome, reason=reason))
+            differs = sa.or_(event.c.outcome != now[0], event.c.reason != now[1])
+            stale = sa.and_(event.c.fragment_id.in_(ids), differs)
+            for was, n in self._count_by_outcome(stale).items():
+                moved[was] -= n
+                moved[now] += n
+            self._connection.execute(sa.update(event).where(stale).values(outcome=now[0], reason=now[1]))
         return moved
+
+    def _count_by_outcome(self, condition: sa.ColumnElement[bool]) -> dict[tuple[str, str], int]:
+        statement = sa.select(event.c.outcome, event.c.reason, sa.func.count().label("n")).where(condition)
+        rows = self._connection.execute(statement.group_by(event.c.outcome, event.c.reason))
+        return {(row.outcome, row.reason): row.n for row in rows}
 
     def put_reviews(self, stay_ids: Collection[str], items: Sequence[ReviewItem], at: datetime) -> None:
         """Make `items` the open reviews of these stays: opens what is new, closes what has gone."""

@@ -18,7 +18,7 @@ _encode = msgspec.json.Encoder(order="deterministic").encode
 _NOT_HISTORY = frozenset({"version", "updated_at"})
 
 
-def task_of(row: Mapping[str, Any]) -> Task:
+def task_of(row: Mapping[Any, Any]) -> Task:
     """Return the task of a row of the task table."""
     return Task(**{**row, "warnings": tuple(msgspec.json.decode(row["warnings"]))})
 

@@ -101,8 +101,8 @@ class FollowUp:
         decided = []
         for stay_id, told, found in zip(assignment.ids, stays, candidates, strict=True):
             result = match(told.person, found)
-            linked = isinstance(result, Linked)
-            memberships = next((one.memberships for one in found if linked and one.patient_id == result.patient_id), ())
+            linked_to = result.patient_id if isinstance(result, Linked) else None
+            memberships = next((one.memberships for one in found if one.patient_id == linked_to), ())
             standing = Standing(match=result, memberships=memberships, shared_with_other=told.shared_with_other)
             decision = decide(told.view, standing, self._rules, now)
             decided.append(_Decided(id=stay_id, told=told, standing=standing, decision=decision))

@@ -29,7 +29,7 @@ _REACHED: Final = MappingProxyType(
     {"none": "Nobody", "patient": "Patient", "guardian": "Guardian", "caregiver": "Caregiver", "other": "Somebody else"}
 )
 _PROBLEM_TITLES: Final = MappingProxyType(
-    {404: "Not found", 409: "Not done: the task stands otherwise", 422: "Not done: something is missing or wrong"}
+    {404: "Not found", 409: "Not done: see how the task stands", 422: "Not done: something is missing or wrong"}
 )
 
 

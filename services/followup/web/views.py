@@ -15,7 +15,7 @@ from services.followup.usecases.worklist_rows import ADULT_AGE_YEARS, years_betw
 from services.followup.web import words
 from services.followup.web.phones import dialable
 
-_Told = tuple[str, str | None, list[str]]  # what happened, by whom, particulars
+_Told = tuple[str, str | None, list[str]]  # what happened, by or from whom, particulars
 _TOLD_BY_ATTEMPT: Final = "attempted"  # the change of a task that its attempt tells better
 NO_GUARDIAN: Final = "under 18, and the panel names no guardian"
 
@@ -50,7 +50,7 @@ class Phone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskView:
-    """One task in words. `hold` is why it waits, `closed` why it ended."""
+    """One task in words. `hold` is why it waits, `closed` why it ended; `phones` are those not already to be called."""
 
     id: str
     version: int
@@ -67,7 +67,7 @@ class TaskView:
     language: str | None
     phones: list[Phone]
     call_name: str
-    call_relation: str | None
+    call_relation: str
     call_phone: Phone | None
     stay: str
     facility: str
@@ -79,11 +79,13 @@ class TaskView:
     is_open: bool
     zone: str
     protocol: str
+    match_rule: str
+    visit_number: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
-    """One entry of the timeline: when (in words and for machines), what, by whom, and particulars."""
+    """One entry of the timeline: when (in words and for machines), what, by or from whom, and particulars."""
 
     when: str
     instant: str
@@ -107,14 +109,14 @@ def task_view(item: WorklistItem, now: datetime) -> TaskView:
         kind=words.kind_words(item.kind),
         priority=None if item.priority == "routine" else item.priority,
         status=words.status_words(item),
-        hold=(reason or "on hold") if item.status == "on-hold" else None,
+        hold=(reason or "until further notice").removeprefix("on hold: ") if item.status == "on-hold" else None,
         closed=None if is_open else reason,
         name=f"{patient.family}, {patient.given}",
         person=words.patient_words(patient, now, item.zone),
         language=patient.language,
-        phones=[_phone(phone) for phone in patient.phones],
+        phones=[_phone(phone) for phone in patient.phones if phone != contact.phone],
         call_name=contact.name,
-        call_relation=None if contact.relation == "self" else contact.relation,
+        call_relation="the patient" if contact.relation == "self" else contact.relation,
         call_phone=_phone(contact.phone) if contact.phone else None,
         stay=words.stay_words(stay),
         facility=stay.facility.name or stay.facility.code or "facility not stated",
@@ -126,6 +128,8 @@ def task_view(item: WorklistItem, now: datetime) -> TaskView:
         is_open=is_open,
         zone=item.zone,
         protocol=item.protocol,
+        match_rule=item.match.rule or "a rule not recorded",
+        visit_number=stay.visit_number or "none stated",
     )
 
 
@@ -164,13 +168,17 @@ def _message(message: Message) -> _Told:
     if message.control_id:
         notes.append(f"control id {message.control_id}")
     trigger = f" {message.trigger}" if message.trigger else ""
-    return f"Message{trigger} received: {message.kind.replace('_', ' ')}", message.feed, notes
+    return (
+        f"Message{trigger} received: {message.kind.replace('_', ' ')}",
+        message.feed and f"from {message.feed}",
+        notes,
+    )
 
 
 def _change(change: HistoryEntry) -> _Told:
     what = _CHANGE_WORDS.get(change.change, change.change)
     notes = [] if change.change == "opened" else list(_differences(change.before, change.after))
-    return what, change.actor, notes
+    return what, f"by {change.actor}", notes
 
 
 def _differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterable[str]:
@@ -184,4 +192,4 @@ def _differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterabl
 def _attempt(attempt: AttemptEntry) -> _Told:
     reached = f", reached the {attempt.reached}" if attempt.reached not in (None, "other") else ""
     what = f"Attempt by {attempt.mode}: {words.outcome_words(attempt.outcome)}{reached}"
-    return what, attempt.actor, [attempt.note] if attempt.note else []
+    return what, f"by {attempt.actor}", [attempt.note] if attempt.note else []

@@ -118,8 +118,11 @@ class Segment:
         if repetition_mark in text or repetition:
             text = _pick(text, repetition_mark, repetition)
         if component:
-            if component_mark in text or component > 1:
-                text = _pick(text, component_mark, component - 1)
+            if component_mark in text:
+                parts = text.split(component_mark, component)
+                text = parts[component - 1] if component <= len(parts) else ""
+            elif component > 1:
+                return None
             if subcomponent_mark in text or subcomponent > 1:
                 text = _pick(text, subcomponent_mark, subcomponent - 1) if subcomponent else text
         if escape_mark in text:

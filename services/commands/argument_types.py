@@ -1,0 +1,81 @@
+"""Words of the command line as values; what is none is refused, with what was meant.
+
+Each raises argparse.ArgumentTypeError, which becomes a usage error that names the flag.
+"""
+
+import argparse
+import math
+from datetime import datetime
+from typing import Final
+
+PAGE_MAX: Final = 500  # as `GET /api/v1/tasks`
+PORT_MAX: Final = 65_535
+NUMBER_MAX: Final = 2**31 - 1
+SECONDS_MAX: Final = 86_400
+RATE_MAX: Final = 100_000
+
+
+def port(text: str) -> int:
+    """Read a TCP port; 0 stands for any free one."""
+    return _whole(text, 0, PORT_MAX, "a port")
+
+
+def limit(text: str) -> int:
+    """Read the size of a page."""
+    return _whole(text, 1, PAGE_MAX, "a limit")
+
+
+def positive(text: str) -> int:
+    """Read a number that counts from 1."""
+    return _whole(text, 1, NUMBER_MAX, "a number")
+
+
+def seed(text: str) -> int:
+    """Read the seed of a simulation."""
+    return _whole(text, 0, NUMBER_MAX, "a seed")
+
+
+def seconds(text: str) -> float:
+    """Read a duration in seconds."""
+    return _above_zero(text, SECONDS_MAX, "a number of seconds")
+
+
+def rate(text: str) -> float:
+    """Read messages a second."""
+    return _above_zero(text, RATE_MAX, "a rate")
+
+
+def address(text: str) -> tuple[str, int]:
+    """Read HOST:PORT; an IPv6 host may stand in brackets."""
+    host, _, port_text = text.rpartition(":")
+    if not host:
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT, such as 127.0.0.1:2575")
+    return host.removeprefix("[").removesuffix("]"), _whole(port_text, 1, PORT_MAX, "a port")
+
+
+def instant(text: str) -> datetime:
+    """Read a moment that says its offset: whose wall clock it was cannot be guessed."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.utcoffset() is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time with its offset, such as 2026-11-24T14:30-05:00")
+    return moment
+
+
+def _whole(text: str, least: int, most: int, what: str) -> int:
+    digits = text.isascii() and text.isdigit() and len(text) <= len(str(most))
+    if not digits or not least <= int(text) <= most:
+        raise argparse.ArgumentTypeError(f"{text!r} is not {what}: {least} to {most}")
+    return int(text)
+
+
+def _above_zero(text: str, most: int, what: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number <= most:
+        raise argparse.ArgumentTypeError(f"{text!r} is not {what}: more than 0, at most {most}")
+    return number
