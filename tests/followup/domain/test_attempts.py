@@ -16,7 +16,7 @@ def problem(*, left_at: datetime | None = LEFT_AT, now: datetime = NOW, **fields
     values = {"actor": "Ana", "at": now, "mode": "phone", "reached": None, "outcome": "voicemail", **fields}
     found = problem_of(Attempt(**values), discharged_on=LEFT_ON, discharged_at=left_at, zone=NEW_YORK, now=now)
     assert found is None or found.about_input
-    return found and found.code
+    return None if found is None else found.code
 
 
 @pytest.mark.parametrize(

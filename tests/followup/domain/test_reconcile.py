@@ -173,7 +173,8 @@ def test_a_task_canceled_by_a_person_stays_so_until_the_stay_is_another() -> Non
 
 
 def test_a_hold_keeps_the_dates_and_ends_where_work_had_got_to() -> None:
-    (held,) = after([attempted()], settle([attempted()], [item(hold="post-acute")]))
+    task = attempted()
+    (held,) = after([task], settle([task], [item(hold="post-acute")]))
     assert (held.status, held.status_reason_code, held.due_on) == ("on-hold", "post-acute", date(2026, 11, 20))
     (change,) = settle([held], [item()])
     assert (change.kind, change.after.status, change.after.status_reason_code) == ("resumed", "in-progress", None)
