@@ -45,6 +45,11 @@ def rate(text: str) -> float:
     return _above_zero(text, RATE_MAX, "a rate")
 
 
+def percent(text: str) -> float:
+    """Read a share in percent, 0 included."""
+    return 0.0 if text == "0" else _above_zero(text, 100, "a percentage")
+
+
 def address(text: str) -> tuple[str, int]:
     """Read HOST:PORT; an IPv6 host may stand in brackets."""
     host, _, port_text = text.rpartition(":")

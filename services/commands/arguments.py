@@ -6,8 +6,11 @@ Every verb finds its own flags here; which verb has which is declared in `gramma
 import argparse
 from datetime import datetime
 from pathlib import Path
+from typing import Literal
 
 from services.followup.domain.attempts import Mode, Outcome, Reached
+
+PanelMode = Literal["merge", "replace"]
 
 
 class Arguments(argparse.Namespace):
@@ -26,7 +29,8 @@ class Arguments(argparse.Namespace):
     log_level: str
     # panel import
     file: Path
-    panel_mode: str
+    panel_mode: PanelMode
+    drop_percent_max: float
     dry_run: bool
     # tasks, review, dlq
     show_phi: bool

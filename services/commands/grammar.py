@@ -11,7 +11,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NoReturn, get_args
 
-from services.commands.argument_types import PAGE_MAX, address, instant, limit, port, positive, rate, seconds, seed
+from services.commands.argument_types import (
+    PAGE_MAX,
+    address,
+    instant,
+    limit,
+    percent,
+    port,
+    positive,
+    rate,
+    seconds,
+    seed,
+)
 from services.commands.exit_codes import USAGE
 from services.followup.domain.attempts import Mode, Outcome, Reached
 
@@ -21,6 +32,7 @@ MLLP_PORT: Final = 2575
 HTTP_PORT: Final = 8080
 SEND_TIMEOUT_S: Final = 30.0  # the listener holds an answer for up to 10 s when the disk is slow (DESIGN §2)
 SEED: Final = 1
+DROP_PERCENT_MAX: Final = 10.0  # as usecases.panel, DROP_SHARE_MAX
 PAGE_DEFAULT: Final = 100
 
 
@@ -84,7 +96,7 @@ class _Grammar:
             "import",
             "panel:import_file",
             "load the panel from a CSV file; works while `run` is running",
-            "A file with a wrong row is refused as a whole, with every row and reason.",
+            "A file with a wrong row is refused as a whole, and each such row is named with its reason.",
         )
         verb.add_argument("file", metavar="FILE", type=Path, help="CSV with a header row, UTF-8")
         self._add_data(verb)
@@ -94,6 +106,14 @@ class _Grammar:
             choices=("merge", "replace"),
             default="merge",
             help="merge: who is not in the file stays; replace: their membership ends (default: merge)",
+        )
+        verb.add_argument(
+            "--drop-max",
+            dest="drop_percent_max",
+            metavar="PERCENT",
+            type=percent,
+            default=DROP_PERCENT_MAX,
+            help=f"refuse a replace that drops more of the people (default: {DROP_PERCENT_MAX:g})",
         )
         verb.add_argument("--dry-run", action="store_true", help="say what it would do and do nothing")
         self._add_actor(verb)
@@ -176,7 +196,7 @@ class _Grammar:
         replayed = _verb(
             family,
             "replay",
-            "dlq:replay",
+            "dlq_replay:replay",
             "read the messages of dead letters anew and apply what can be used now; harmless to repeat",
         )
         replayed.add_argument(

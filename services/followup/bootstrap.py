@@ -98,7 +98,7 @@ async def serve(
             executor=work,
             log=log,
         )
-        scheduler = Scheduler(lambda: _wake(apply, work, log))
+        scheduler = Scheduler(partial(_wake, apply, work, log))
         worklist = Worklist(SqlWorklist(engine), clock.now)
         app = create_app(worklist, clock=clock, executor=requests, live=tuple, ready=partial(_not_ready, engine))
         server = HttpServer(app, web)

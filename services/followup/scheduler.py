@@ -14,7 +14,7 @@ TICK_S: Final = 1.0
 
 
 class Scheduler:
-    """Rings once a second until stopped."""
+    """Rings once a second until stopped. `ring` must be a coroutine function: APScheduler threads anything else."""
 
     def __init__(self, ring: Callable[[], Awaitable[None]]) -> None:
         self._scheduler = AsyncIOScheduler(timezone="UTC")

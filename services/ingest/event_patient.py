@@ -219,7 +219,7 @@ def _contact(source: str, segment: Segment, *, phone_field: int, relation_field:
     return Contact(
         source="NK1" if source == "NK1" else "GT1",
         name=name,
-        relation=_text(segment, relation_field, 2) or _text(segment, relation_field),
+        relation=segment.component(relation_field, 2, subcomponent=0).strip() or _text(segment, relation_field),
         phone=phone,
         role=_text(segment, 7) if source == "NK1" else None,
     )

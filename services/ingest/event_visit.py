@@ -49,7 +49,7 @@ def read_visit(message: Message, feed: FeedProfile, facility: Facility | None, z
     """Read the visit as the sender sees it now, its times in the zone of the facility."""
     pv1, pv2, zbe = message.first("PV1"), message.first("PV2"), message.first("ZBE")
     planned = read_time(pv2, 9, zone)
-    reason = _text(pv2, 3, 2) or _text(pv2, 3)
+    reason = _words(pv2, 3, 2) or _words(pv2, 3)
     movement_id, movement_action = _text(zbe, 1), _text(zbe, 4)
     if pv1 is None:
         return Visit(
@@ -85,11 +85,11 @@ def _class(pv1: Segment, feed: FeedProfile) -> Coded | None:
     code = feed.class_of(raw)
     if code is None:
         pv1.note("class-unmapped", 2)
-    return Coded(raw=raw, code=code, text=_text(pv1, 2, 2))
+    return Coded(raw=raw, code=code, text=_words(pv1, 2, 2))
 
 
 def _disposition(pv1: Segment, feed: FeedProfile) -> Coded | None:
-    raw, text = _text(pv1, 36), _text(pv1, 36, 2)
+    raw, text = _text(pv1, 36), _words(pv1, 36, 2)
     if raw is None:
         return Coded(raw=text, text=text) if text else None
     code = feed.disposition_of(raw)
@@ -117,7 +117,7 @@ def read_diagnoses(message: Message) -> tuple[Diagnosis, ...]:
     read = [
         Diagnosis(
             code=_text(one, 3),
-            text=_text(one, 3, 2) or _text(one, 4),
+            text=_words(one, 3, 2) or _words(one, 4),
             system=_text(one, 3, 3) or _text(one, 2),
             type=_text(one, 6),
         )
@@ -151,4 +151,12 @@ def _text(segment: Segment | None, field: int, component: int = 1) -> str | None
     if segment is None:
         return None
     value = segment.value(field, component)
+    return value.strip() or None if isinstance(value, str) else None
+
+
+def _words(segment: Segment | None, field: int, component: int = 1) -> str | None:
+    """Read text for people: a subcomponent delimiter in it was left unescaped and belongs to it."""
+    if segment is None:
+        return None
+    value = segment.value(field, component, 0)
     return value.strip() or None if isinstance(value, str) else None

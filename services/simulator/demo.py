@@ -34,7 +34,7 @@ INTERRUPTED: Final = 130
 SETTLE_TIMEOUT_S: Final = 60.0
 """How long the last message may take to its outcome."""
 LOOK_INTERVAL_S: Final = 0.25
-GENTLE: Final = Pace(at_once=12, per_second=1.5)
+GENTLE: Final = Pace(at_once=25, per_second=1.5)
 """For people to watch: a first handful at once, then about six messages a second from four hospitals."""
 LOG_FILE: Final = "run.log"
 
@@ -65,6 +65,7 @@ def run_demo(  # noqa: PLR0913 - the verb's options, each with its own flag
     patients: int = DEFAULT_PATIENTS,
     clock: Clock | None = None,
     command: Sequence[str] = AFTERSTAY,
+    settle_timeout_s: float = SETTLE_TIMEOUT_S,
 ) -> int:
     """Run a demo and return the exit code; with ``once`` it stops by itself, otherwise with Ctrl-C.
 
@@ -73,8 +74,9 @@ def run_demo(  # noqa: PLR0913 - the verb's options, each with its own flag
     """
     simulation = generate(seed, now=(clock or SystemClock()).now(), patients=patients)
     with _folder(data_dir) as folder:
-        demo = _Demo(simulation, folder, screen=DemoScreen(stderr, messages=simulation.messages), command=command)
-        verdict = asyncio.run(demo.run(once=once))
+        screen = DemoScreen(stderr, messages=simulation.messages)
+        demo = _Demo(simulation, folder, screen=screen, settle_timeout_s=settle_timeout_s)
+        verdict = asyncio.run(demo.run(command, once=once))
     if verdict is None:
         return INTERRUPTED if once else RIGHT
     if once:
@@ -83,17 +85,17 @@ def run_demo(  # noqa: PLR0913 - the verb's options, each with its own flag
 
 
 class _Demo:
-    def __init__(self, simulation: Simulation, folder: Path, *, screen: DemoScreen, command: Sequence[str]) -> None:
+    def __init__(self, simulation: Simulation, folder: Path, *, screen: DemoScreen, settle_timeout_s: float) -> None:
         self._simulation = simulation
         self._folder = folder
         self._screen = screen
-        self._command = command
+        self._settle_timeout_s = settle_timeout_s
         self._verdict: Verdict | None = None
 
-    async def run(self, *, once: bool) -> Verdict | None:
+    async def run(self, command: Sequence[str], *, once: bool) -> Verdict | None:
         """Return what came of it; nothing when asked to stop before that is known."""
         panel, feeds = write_inputs(self._simulation, self._folder)
-        service = ServiceProcess(self._folder, feeds=feeds, log=self._folder / LOG_FILE, command=self._command)
+        service = ServiceProcess(self._folder, feeds=feeds, log=self._folder / LOG_FILE, command=command)
         with stop_requested() as stop:
             work = asyncio.create_task(self._work(service, panel, once=once))
             stopping = asyncio.create_task(stop.wait())
@@ -151,7 +153,7 @@ class _Demo:
     async def _settled(self, service: ServiceProcess, sent: Sent) -> Status:
         """Return the status once nothing is pending, or the last one if that does not come in time."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + SETTLE_TIMEOUT_S
+        deadline = loop.time() + self._settle_timeout_s
         while True:
             status = await service.status()
             settled = status.books.pending == 0 and status.books.received >= sent.messages

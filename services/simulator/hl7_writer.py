@@ -59,5 +59,7 @@ _RESULT: Final = (
     "OBX|1|NM|718-7^Hemoglobin^LN||11.9|g/dL|12.0-16.0|L|||F",
     "OBX|2|NM|777-3^Platelets^LN||241|10*3/uL|150-400|N|||F",
 )
-_APPOINTMENT: Final = "SCH|AP4471|AP4471||||FOLLOWUP^Follow-up visit|||30|min|^^30|||||C118^DESK^FRONT||||C118^DESK^FRONT"
+_APPOINTMENT: Final = (
+    "SCH|AP4471|AP4471||||FOLLOWUP^Follow-up visit|||30|min|^^30|||||C118^DESK^FRONT||||C118^DESK^FRONT"
+)
 _RESOURCES: Final = ("RGS|1", "AIL|1||CLINIC^ROOM 4|C^Clinic")

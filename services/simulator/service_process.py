@@ -92,11 +92,20 @@ class Status:
 class ServiceProcess:
     """A running service; an asynchronous context manager that starts it and always stops it."""
 
-    def __init__(self, data: Path, *, feeds: Path, log: Path, command: Sequence[str] = AFTERSTAY) -> None:
+    def __init__(
+        self,
+        data: Path,
+        *,
+        feeds: Path,
+        log: Path,
+        command: Sequence[str] = AFTERSTAY,
+        stop_timeout_s: float = STOP_TIMEOUT_S,
+    ) -> None:
         self._data = data
         self._feeds = feeds
         self._log = log
         self._command = tuple(command)
+        self._stop_timeout_s = stop_timeout_s
         self._process: asyncio.subprocess.Process | None = None
         self.mllp = ("", 0)
         self.http = ""
@@ -219,7 +228,7 @@ class ServiceProcess:
         with suppress(ProcessLookupError):
             process.terminate()
         try:
-            async with asyncio.timeout(STOP_TIMEOUT_S):
+            async with asyncio.timeout(self._stop_timeout_s):
                 await process.wait()
         except TimeoutError:
             with suppress(ProcessLookupError):

@@ -1,7 +1,7 @@
 """Simulations for tests, each generated once, and a plain reader of their messages."""
 
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cache
 
 from services.simulator.hospitals import ALL
 from services.simulator.simulation import Simulation, generate
@@ -15,7 +15,7 @@ _CHARSET_OF_FEED = {hospital.feed: _CHARSETS[hospital.charset] for hospital in A
 Fields = dict[str, list[str]]
 
 
-@lru_cache(maxsize=None)
+@cache
 def simulation(seed: int) -> Simulation:
     """Return the simulation of a seed at `NOW`."""
     return generate(seed, now=NOW)
@@ -26,7 +26,7 @@ def text_of(message: SimulatedMessage) -> str:
     return message.payload.decode(_CHARSET_OF_FEED[message.feed])
 
 
-@lru_cache(maxsize=None)
+@cache
 def read(message: SimulatedMessage) -> Fields:
     """Return the fields of the first segment of each name; MSH counts its separator as its first field."""
     segments: Fields = {}

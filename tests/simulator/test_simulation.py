@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -97,7 +98,7 @@ def test_statements_of_one_person_are_more_than_a_minute_apart_and_none_is_in_th
     for times in by_person.values():
         ordered = sorted(times)
         assert ordered[-1] <= NOW
-        assert all(later - earlier > timedelta(minutes=1) for earlier, later in zip(ordered, ordered[1:], strict=False))
+        assert all(later - earlier > timedelta(minutes=1) for earlier, later in pairwise(ordered))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from itertools import pairwise
 
 import pytest
 
@@ -34,7 +35,7 @@ def test_no_written_time_around_the_repeated_hour_can_be_read_in_two_ways() -> N
 def test_order_survives_the_repeated_hour_and_nothing_moves_later_or_by_more_than_two_hours() -> None:
     moments = [EASTERN_FALLS_BACK + timedelta(minutes=minutes) for minutes in range(-400, 200)]
     shown = [wall(moment) for moment in moments]
-    assert all(earlier < later for earlier, later in zip(shown, shown[1:], strict=False))
+    assert all(earlier < later for earlier, later in pairwise(shown))
     assert all(timedelta(0) <= moment - seen <= timedelta(hours=2) for moment, seen in zip(moments, shown, strict=True))
 
 

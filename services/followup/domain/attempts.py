@@ -7,7 +7,7 @@ and what it says must not contradict itself. Pure; `now` is an argument.
 
 import re
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
@@ -61,8 +61,13 @@ class Attempt:
 
 
 def made_at(stated: datetime | None, now: datetime) -> datetime:
-    """Return when an attempt was made: now, if nothing was stated or another clock is only a little ahead."""
-    return now if stated is None or now < stated <= now + CLOCK_SKEW_MAX else stated
+    """Return, in UTC, when an attempt was made: now, if nothing was stated or another clock is only a little ahead."""
+    if stated is None or now < stated <= now + CLOCK_SKEW_MAX:
+        return now
+    try:
+        return stated.astimezone(UTC)
+    except OverflowError:  # the ends of the calendar, which `problem_of` refuses
+        return stated
 
 
 def problem_of(

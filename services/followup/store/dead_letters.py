@@ -41,6 +41,15 @@ class SqlDeadLetters:
         with read_transaction(self._engine) as connection:
             return [_kept(row) for row in connection.execute(statement).mappings()]
 
+    def open_after(self, place: tuple[int, int], limit: int) -> Sequence[KeptLetter]:
+        """Return open dead letters behind a place (partition, offset), in that order."""
+        partition, offset = place
+        where = dead_letter.c
+        behind = sa.or_(where.partition > partition, sa.and_(where.partition == partition, where.offset > offset))
+        statement = _LETTERS.where(_IS_OPEN, behind).order_by(where.partition, where.offset).limit(limit)
+        with read_transaction(self._engine) as connection:
+            return [_kept(row) for row in connection.execute(statement).mappings()]
+
     def find(self, which: LetterId) -> KeptLetter | None:
         """Return one dead letter, resolved or not; of an event's several the latest."""
         place = sa.and_(dead_letter.c.partition == which.partition, dead_letter.c.offset == which.offset)

@@ -17,7 +17,7 @@ write-ahead log would grow to a hundred times the size of the panel.
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any, Final
@@ -72,11 +72,9 @@ _LEFTOVERS: Final = f"""
     WHERE p.id > ? AND NOT EXISTS (SELECT 1 FROM main.panel_membership AS m WHERE m.patient_id = p.id)
     ORDER BY p.id LIMIT {TURN_ROWS_FIRST}
 """
-_FORGET: Final = (
-    "DELETE FROM main.match_key WHERE key = ? AND patient_id = ?",
-    "DELETE FROM main.patient_identifier WHERE patient_id = ?",
-    "DELETE FROM main.patient WHERE id = ?",
-)
+_FORGET_KEYS: Final = "DELETE FROM main.match_key WHERE key = ? AND patient_id = ?"
+_FORGET_IDENTIFIERS: Final = "DELETE FROM main.patient_identifier WHERE patient_id = ?"
+_FORGET_PATIENTS: Final = "DELETE FROM main.patient WHERE id = ?"
 _ORDER: Final = (
     "CREATE TEMP TABLE sorted_key AS SELECT key, patient_id FROM new_key ORDER BY key, patient_id",
     "CREATE TEMP TABLE sorted_gone_key AS SELECT key, patient_id FROM gone_key ORDER BY key, patient_id",
@@ -95,8 +93,10 @@ _ORDER: Final = (
     ORDER BY s.n, r.row
     """,
     "CREATE TEMP TABLE changed_membership (id INTEGER PRIMARY KEY, row INTEGER)",
-    "INSERT OR IGNORE INTO changed_membership"
-    " SELECT membership_id, row FROM staged_join WHERE membership_id IS NOT NULL ORDER BY row",
+    """
+    INSERT OR IGNORE INTO changed_membership
+    SELECT membership_id, row FROM staged_join WHERE membership_id IS NOT NULL ORDER BY row
+    """,
 )
 _WRITE_PATIENTS: Final = f"""
     INSERT INTO main.patient (id, {_PERSON}, updated_at)
@@ -144,6 +144,9 @@ _END_MEMBERSHIPS: Final = """
 """
 
 
+_Stored = Sequence[Any]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Staged:
     """What was compared: the columns of memberships that the file has, the day it counts from, and the counts."""
@@ -189,7 +192,7 @@ class _Turns:
             first = until + 1
             rows = max(1, min(TURN_ROWS_MAX, int(rows * min(4.0, TURN_TARGET_S / took_s))))
 
-    def write(self, *statements: tuple[str, object]) -> float:
+    def write(self, *statements: tuple[str, Sequence[Any]]) -> float:
         """Execute statements in a transaction of their own, then wait as long; return how long, in seconds."""
         transaction = begin(self._connection, "write")
         started = time.monotonic()
@@ -212,7 +215,7 @@ def _remove_leftovers(connection: sa.Connection, turns: _Turns) -> None:
         last = found[-1][0]
         keys = [(key, row[0]) for row in found for key in sorted(_keys(row[1], row[2:]))]
         ids = [(row[0],) for row in found]
-        turns.write(*zip(_FORGET, (keys or [(0, "")], ids, ids), strict=True))
+        turns.write((_FORGET_KEYS, keys or [(0, "")]), (_FORGET_IDENTIFIERS, ids), (_FORGET_PATIENTS, ids))
 
 
 def _derive(connection: sa.Connection) -> None:
@@ -229,7 +232,7 @@ def _derive(connection: sa.Connection) -> None:
             connection.exec_driver_sql(statement)
 
 
-def _derive_page(connection: sa.Connection, page: Sequence[sa.Row[Any]], stored: dict[str, sa.Row[Any]]) -> None:
+def _derive_page(connection: sa.Connection, page: Sequence[_Stored], stored: Mapping[str, _Stored]) -> None:
     new_keys, gone_keys = [], []
     new_identifiers, gone_identifiers = [], []
     for _, patient_id, state, packed, *columns in page:

@@ -3,10 +3,11 @@
 Owns the one way from stored columns to `ComparableDemographics`: the index of keys and the matching of messages go
 through it, so that what is indexed is what is compared.
 """
+# ruff: noqa: S608 - what is put into the statement is the name of a column
 
 from collections.abc import Iterable, Mapping
 from datetime import date
-from typing import Final
+from typing import Any, Final
 
 from services.followup.domain.demographics import (
     ComparableDemographics,
@@ -46,14 +47,15 @@ def unpack_identifiers(text: str) -> list[StoredIdentifier]:
 
 def packed_identifiers_of(patient_id: str) -> str:
     """Return the SQL for the identifiers of the patient that an expression names, as `pack_identifiers` does it."""
-    return (
-        "coalesce((SELECT group_concat(packed, char(30)) FROM (SELECT authority || char(31) || value || char(31) || type"
-        f" AS packed FROM main.patient_identifier WHERE patient_id = {patient_id}"
-        " ORDER BY authority, value, type)), '')"
-    )
+    return f"""
+        coalesce((
+            SELECT group_concat(packed, char(30)) FROM (
+                SELECT authority || char(31) || value || char(31) || type AS packed
+                FROM main.patient_identifier WHERE patient_id = {patient_id} ORDER BY authority, value, type)), '')
+    """
 
 
-def stored_person(columns: Mapping[str, str | None], identifiers: Iterable[StoredIdentifier]) -> ComparableDemographics:
+def stored_person(columns: Mapping[str, Any], identifiers: Iterable[StoredIdentifier]) -> ComparableDemographics:
     """Return a stored patient as compared; the birth date is ISO text, as SQLite keeps it."""
     birth_date, phone = columns["birth_date"], columns["phone"]
     return comparable(

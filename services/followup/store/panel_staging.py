@@ -32,7 +32,6 @@ from services.runtime.database import begin
 
 TEMP_CACHE_KIB: Final = 64 * 1024
 """Page cache of the TEMP tables and of the panel during an import; the rest goes to disk."""
-CONFLICTS_SHOWN_MAX: Final = 10_000
 
 _KEY_COLUMNS: Final = ("practice", "program", "effective_from")
 _REST_COLUMNS: Final = ("effective_to", "pcp")
@@ -44,6 +43,7 @@ _CREATE: Final = (
     f"PRAGMA main.cache_size = -{TEMP_CACHE_KIB}",
     f"CREATE TEMP TABLE staged_row (row INTEGER PRIMARY KEY, {', '.join(_STAGED_COLUMNS[1:])})",
     "CREATE TEMP TABLE staged_repeat (row INTEGER PRIMARY KEY, first INTEGER NOT NULL, contradicts INTEGER NOT NULL)",
+    "CREATE TEMP TABLE staged_conflict (row INTEGER PRIMARY KEY, reason TEXT NOT NULL, other INTEGER NOT NULL)",
     "CREATE TEMP TABLE staged_person (n INTEGER PRIMARY KEY, patient_id TEXT, row INTEGER, state TEXT)",
     "CREATE TEMP TABLE staged_join (row INTEGER PRIMARY KEY, membership_id INTEGER)",
     "CREATE TEMP TABLE staged_end (membership_id INTEGER PRIMARY KEY, patient_id TEXT)",
@@ -68,21 +68,22 @@ _REPEATS: Final = f"""
     JOIN staged_row AS f ON f.row = seen.first
     WHERE seen.row > seen.first
 """
-_CONFLICTS: Final = f"""
-    SELECT r.row, r.patient_id, 'contradicts-person' AS reason, f.row AS other
+_PERSON_CONFLICTS: Final = f"""
+    INSERT INTO staged_conflict
+    SELECT r.row, 'contradicts-person', f.row
     FROM (SELECT patient_id, min(row) AS first FROM staged_row GROUP BY patient_id HAVING count(*) > 1) AS several
     JOIN staged_row AS f ON f.row = several.first
     JOIN staged_row AS r ON r.patient_id = several.patient_id AND r.row > several.first
     WHERE {_tuple("r", (*PERSON_COLUMNS, "identifiers"))} IS NOT {_tuple("f", (*PERSON_COLUMNS, "identifiers"))}
-    UNION ALL
-    SELECT r.row, r.patient_id, 'contradicts-membership', s.first
-    FROM staged_repeat AS s JOIN staged_row AS r ON r.row = s.row
-    WHERE s.contradicts
-    ORDER BY 1 LIMIT {CONFLICTS_SHOWN_MAX}
 """
-_CONFLICT_TEXTS: Final = {
+_MEMBERSHIP_CONFLICTS: Final = """
+    INSERT OR IGNORE INTO staged_conflict
+    SELECT row, 'contradicts-membership', first FROM staged_repeat WHERE contradicts
+"""
+_TEXTS: Final = {
     "contradicts-person": "says otherwise about this person than row {other}",
     "contradicts-membership": "says otherwise about this membership than row {other}",
+    "repeated-row": "repeats row {other}",
 }
 _PEOPLE: Final = f"""
     INSERT INTO staged_person (patient_id, row, state)
@@ -98,14 +99,16 @@ _PEOPLE: Final = f"""
 """
 _INDEX_PEOPLE: Final = "CREATE UNIQUE INDEX temp.staged_person_patient ON staged_person (patient_id)"
 _OUTCOMES: Final = """
-    SELECT r.row, r.patient_id, s.first, CASE
+    SELECT r.row, r.patient_id, coalesce(c.other, s.first) AS other, coalesce(c.reason, s.reason) AS reason, CASE
+        WHEN c.row IS NOT NULL THEN 'rejected'
         WHEN s.row IS NOT NULL THEN 'unchanged'
         WHEN p.state = 'added' THEN 'added'
         WHEN p.state = 'changed' OR j.row IS NOT NULL THEN 'changed'
         ELSE 'unchanged' END AS outcome
     FROM staged_row AS r
     JOIN staged_person AS p ON p.patient_id = r.patient_id
-    LEFT JOIN staged_repeat AS s ON s.row = r.row
+    LEFT JOIN staged_conflict AS c ON c.row = r.row
+    LEFT JOIN (SELECT row, first, 'repeated-row' AS reason FROM staged_repeat) AS s ON s.row = r.row
     LEFT JOIN staged_join AS j ON j.row = r.row
 """
 _IN_FORCE: Final = "(m.effective_to IS NULL OR m.effective_to >= ?1)"
@@ -122,10 +125,10 @@ class SqlStaging:
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
         self._staged: Staged | None = None
-        driver = connection.connection.driver_connection
-        assert driver is not None
+        cursor = connection.connection.cursor()  # outside of a transaction, where temp_store can be set
         for statement in _CREATE:
-            driver.execute(statement)
+            cursor.execute(statement)
+        cursor.close()
 
     def stage(self, rows: Sequence[PanelRow]) -> None:
         """Keep rows aside, where nobody sees them."""
@@ -139,7 +142,8 @@ class SqlStaging:
             run = self._connection.exec_driver_sql
             run(_INDEX)
             run(_REPEATS)
-            conflicts = tuple(_conflict(*row) for row in run(_CONFLICTS))
+            run(_PERSON_CONFLICTS)
+            run(_MEMBERSHIP_CONFLICTS)
             if fill := _fill(stated):
                 run(fill)
             run(_PEOPLE)
@@ -147,16 +151,16 @@ class SqlStaging:
             run(_joins(stated))
             if mode == "replace" and complete:
                 run(_ends(stated), (today.isoformat(),))
-            comparison = self._comparison(conflicts, today)
+            comparison = self._comparison(today)
         counts = {"added": comparison.added, "changed": comparison.changed, "ended": comparison.ended}
         rest_stated = tuple(name for name in _REST_COLUMNS if name in stated)
         self._staged = Staged(rest_stated=rest_stated, today=today, counts=counts)
         return comparison
 
     def results(self, rows_max: int) -> list[RowResult]:
-        """Return what the rows would do, by row, then what would end; at most `rows_max`."""
+        """Return what the rows would do, rejected ones first, then what would end; at most `rows_max`."""
         with begin(self._connection, "private"):
-            rows = self._connection.exec_driver_sql(f"{_OUTCOMES} ORDER BY r.row LIMIT {rows_max:d}")
+            rows = self._connection.exec_driver_sql(f"{_OUTCOMES} ORDER BY c.row IS NULL, r.row LIMIT {rows_max:d}")
             found = [_result(*row) for row in rows]
             ended = self._connection.exec_driver_sql(
                 "SELECT patient_id FROM staged_end ORDER BY patient_id, membership_id LIMIT ?", (rows_max - len(found),)
@@ -168,9 +172,11 @@ class SqlStaging:
         assert self._staged is not None, "compare before you load"
         load_panel(self._connection, load, self._staged)
 
-    def _comparison(self, conflicts: tuple[RowResult, ...], today: date) -> Comparison:
+    def _comparison(self, today: date) -> Comparison:
         run = self._connection.exec_driver_sql
-        by_outcome = dict(run(f"SELECT outcome, count(*) FROM ({_OUTCOMES}) GROUP BY outcome").tuples().all())
+        by_outcome: dict[str, int] = dict(
+            run(f"SELECT outcome, count(*) FROM ({_OUTCOMES}) GROUP BY outcome").tuples().all()
+        )
         (ended,) = run("SELECT count(*) FROM staged_end").one()
         before, dropped = run(_DROPPED, (today.isoformat(),)).one()
         return Comparison(
@@ -180,7 +186,7 @@ class SqlStaging:
             ended=ended,
             patients_before=before,
             patients_dropped=dropped if ended else 0,
-            conflicts=conflicts,
+            rejected=by_outcome.get("rejected", 0),
         )
 
 
@@ -251,13 +257,6 @@ def _staged(row: PanelRow) -> tuple[object, ...]:
     )
 
 
-def _conflict(row: int, patient_id: str, reason: str, other: int) -> RowResult:
-    text = _CONFLICT_TEXTS[reason].format(other=other)
-    return RowResult(row=row, patient_id=patient_id, outcome="rejected", reason=reason, text=text)
-
-
-def _result(row: int, patient_id: str, first: int | None, outcome: Outcome) -> RowResult:
-    if first is None:
-        return RowResult(row=row, patient_id=patient_id, outcome=outcome)
-    text = f"repeats row {first}"
-    return RowResult(row=row, patient_id=patient_id, outcome=outcome, reason="repeated-row", text=text)
+def _result(row: int, patient_id: str, other: int | None, reason: str | None, outcome: Outcome) -> RowResult:
+    text = _TEXTS[reason].format(other=other) if reason else None
+    return RowResult(row=row, patient_id=patient_id, outcome=outcome, reason=reason, text=text)

@@ -26,9 +26,9 @@ class SqlBooks:
         tasks = sa.select(task.c.kind, task.c.status, count).group_by(task.c.kind, task.c.status)
         with read_transaction(self._engine) as connection:
             return Books(
-                positions=dict(connection.execute(reached).tuples().all()),
+                positions=dict(connection.execute(reached).all()),
                 outcomes={(outcome, reason): n for outcome, reason, n in connection.execute(outcomes)},
-                acks=dict(connection.execute(acks).tuples().all()),
+                acks=dict(connection.execute(acks).all()),
                 events=connection.execute(sa.select(count).select_from(event)).scalar_one(),
                 open_letters=connection.execute(letters).scalar_one(),
                 tasks={(kind, status): n for kind, status, n in connection.execute(tasks)},

@@ -8,7 +8,7 @@ listing shows reasons and places only; showing the message itself is an audited 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 from services.followup.usecases.ports import DeadLetter
 
@@ -27,6 +27,10 @@ class KeptLetter:
     acknowledged: str | None
 
 
+BEFORE_ALL: Final = (-1, -1)
+"""The place before every dead letter."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LetterId:
     """Names dead letters: by event id, or by the place of their record (partition and offset)."""
@@ -41,6 +45,9 @@ class DeadLetterStore(Protocol):
 
     def listed(self, *, include_resolved: bool, limit: int) -> Sequence[KeptLetter]:
         """Return dead letters, oldest first."""
+
+    def open_after(self, place: tuple[int, int], limit: int) -> Sequence[KeptLetter]:
+        """Return open dead letters behind a place (partition, offset), in that order."""
 
     def find(self, which: LetterId) -> KeptLetter | None:
         """Return one dead letter, resolved or not; of an event's several the latest."""

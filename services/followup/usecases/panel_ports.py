@@ -80,13 +80,13 @@ class Comparison:
     added: int
     changed: int
     unchanged: int
+    rejected: int
+    """Rows that say otherwise than an earlier row about the same person or membership."""
     ended: int
     patients_before: int
     """People with a membership today or later."""
     patients_dropped: int
     """Those of them of whom the file says nothing (mode `replace`)."""
-    conflicts: tuple[RowResult, ...]
-    """Rows that say otherwise than another row about the same person or membership."""
 
     @property
     def changes_something(self) -> bool:
@@ -120,7 +120,7 @@ class PanelStaging(Protocol):
         """
 
     def results(self, rows_max: int) -> list[RowResult]:
-        """Return what the rows would do, by row, then what would end; at most `rows_max`."""
+        """Return what the rows would do, rejected ones first, then what would end; at most `rows_max`."""
 
     def load(self, load: Load) -> None:
         """Make the panel what was compared: all of it at one moment or, if the process dies, nothing.

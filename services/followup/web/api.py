@@ -6,7 +6,7 @@ Scripts stand on it: paths, fields and codes are those of `docs/reference/http.m
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from http import HTTPStatus
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -16,8 +16,7 @@ from services.followup.usecases.worklist import LIMIT_DEFAULT, LIMIT_MAX, Done, 
 from services.followup.usecases.worklist_cursor import CURSOR_CHARS_MAX
 from services.followup.usecases.worklist_items import WorklistDetail, WorklistItem, WorklistPage
 from services.followup.web.bodies import AttemptBody, ClaimBody, CompleteBody
-from services.followup.web.examples import EXAMPLE_ITEM
-from services.followup.web.openapi import Responses, answers, conflict, problems
+from services.followup.web.openapi import answers, changes, problems
 from services.followup.web.problems import Problem, Refusals, problem, refusal, task_unknown
 from services.runtime.lifecycle import in_thread
 
@@ -32,18 +31,12 @@ Limit = Annotated[int, Query(ge=1, le=LIMIT_MAX)]
 Cursor = Annotated[str | None, Query(max_length=CURSOR_CHARS_MAX, description="`next_cursor` of the page before.")]
 _Answer = TypeVar("_Answer")
 
-_PAGE_EXAMPLE: Final = WorklistPage(items=(EXAMPLE_ITEM,), next_cursor=None)
-_LATE: Final = problem(
-    409, "task-changed", "Kim Lee was first: the task is not as you saw it.", winner="Kim Lee", item=EXAMPLE_ITEM
-)
-_CHANGES: Final[Responses] = {**answers(WorklistItem, "The task as it is now.", EXAMPLE_ITEM), **conflict(_LATE)}
-
 
 def tasks_router(worklist: Worklist, refusals: Refusals, executor: Executor) -> APIRouter:
     """Return the routes of the worklist."""
     tasks = _Tasks(worklist, refusals, executor)
     router = APIRouter(prefix="/api/v1/tasks", tags=["tasks"])
-    listed = answers(WorklistPage, "A page.", _PAGE_EXAMPLE)
+    listed = answers(WorklistPage, "A page.")
     shown = answers(WorklistDetail, "The task and its past.")
     router.add_api_route("", tasks.list, summary="List tasks by deadline", responses=listed)
     router.add_api_route("/{task_id}", tasks.show, summary="Show a task", responses=shown)
@@ -53,7 +46,7 @@ def tasks_router(worklist: Worklist, refusals: Refusals, executor: Executor) -> 
         ("complete", tasks.complete, "End a task"),
     ):
         path = f"/{{task_id}}/{action}"
-        router.add_api_route(path, handle, methods=["POST"], summary=summary, responses=_CHANGES)
+        router.add_api_route(path, handle, methods=["POST"], summary=summary, responses=changes())
     return router
 
 

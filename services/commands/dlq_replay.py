@@ -1,0 +1,114 @@
+"""`afterstay dlq replay`: the messages of dead letters, read anew with the feeds as they are now.
+
+Promise: only whole messages are read anew. What a sender broke off, or what was too large to keep, stays a dead
+letter whatever its bytes look like: half a message may read well and say the wrong thing.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import repeat
+from pathlib import Path
+from typing import Final
+
+from schemas.events import RAW_HEADER, AdtEvent
+from services.commands.arguments import Arguments
+from services.commands.data_folder import required_database
+from services.commands.exit_codes import OK, REFUSED
+from services.commands.letter_records import find_letter, read_records
+from services.commands.output import tell, write_json, write_table
+from services.followup.bootstrap import build_apply
+from services.followup.store.dead_letters import SqlDeadLetters
+from services.followup.usecases.apply_events import ApplyEvents
+from services.followup.usecases.dead_letters import BEFORE_ALL, KeptLetter
+from services.followup.usecases.sorting import PARKED
+from services.followup.usecases.status import ack_of
+from services.ingest.bootstrap import open_feeds
+from services.ingest.mllp.inbound import Inbound
+from services.ingest.reception import TOO_LARGE, TRUNCATED, Reception
+from services.runtime.clock import SystemClock, from_timestamp_us
+from services.runtime.eventlog.port import Record
+
+BATCH: Final = 100
+"""Letters of one transaction: short, so that the consumer beside it hardly waits."""
+RECORD_GONE: Final = "record-unreadable"
+INCOMPLETE: Final = frozenset({TRUNCATED, TOO_LARGE})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reread:
+    """A dead letter as it reads now. `still` says why it stays dead; `None`: it can be applied."""
+
+    kept: KeptLetter
+    event: AdtEvent | None
+    ack: str
+    still: str | None
+
+
+def replay(arguments: Arguments) -> int:
+    """Apply what can be used now and print what stays; fail when a letter that was named stays."""
+    reception = Reception(open_feeds(arguments.feeds), control_ids=repeat("replay"))
+    rereads: list[Reread] = []
+    revived = 0
+    with required_database(arguments.data) as engine:
+        store, apply = SqlDeadLetters(engine), build_apply(engine, SystemClock())
+        for batch in _batches(store, arguments.letters):
+            read = _read_anew(arguments.data, batch, reception)
+            rereads += read
+            if not arguments.dry_run:
+                revived += _apply(apply, read)
+    usable = sum(one.still is None for one in rereads)
+    _report(arguments, rereads, usable if arguments.dry_run else revived)
+    if usable and revived < usable and not arguments.dry_run:
+        tell(f"{usable - revived} read well but were not applied: something else has dealt with them meanwhile")
+    return REFUSED if arguments.letters and usable < len(rereads) else OK
+
+
+def _batches(store: SqlDeadLetters, names: list[str]) -> Iterator[list[KeptLetter]]:
+    if names:
+        yield [find_letter(store, name) for name in names]
+        return
+    place = BEFORE_ALL
+    while batch := list(store.open_after(place, BATCH)):
+        yield batch
+        place = (batch[-1].letter.partition, batch[-1].letter.offset)
+
+
+def _read_anew(data: Path, batch: list[KeptLetter], reception: Reception) -> list[Reread]:
+    records = read_records(data, batch)
+    return [_reread(kept, record, reception) for kept, record in zip(batch, records, strict=True)]
+
+
+def _reread(kept: KeptLetter, record: Record | None, reception: Reception) -> Reread:
+    raw = record.header(RAW_HEADER) if record else None
+    if record is None or raw is None:
+        return Reread(kept=kept, event=None, ack="", still=RECORD_GONE)
+    if kept.letter.reason in INCOMPLETE:
+        return Reread(kept=kept, event=None, ack="", still=kept.letter.reason)
+    inbound = Inbound(payload=raw, peer="", connection_id=0)
+    event = reception.receive(inbound, from_timestamp_us(record.timestamp_us)).event
+    intake = event.intake
+    still = (intake.reason or intake.outcome) if intake.outcome in PARKED else None
+    return Reread(kept=kept, event=event, ack=ack_of(record), still=still)
+
+
+def _apply(apply: ApplyEvents, rereads: list[Reread]) -> int:
+    usable = [(one.kept.letter, one.event, one.ack) for one in rereads if one.still is None and one.event is not None]
+    return apply.replay(usable) if usable else 0
+
+
+def _report(arguments: Arguments, rereads: list[Reread], revived: int) -> None:
+    stay = [(f"{one.kept.letter.partition}:{one.kept.letter.offset}", one.still) for one in rereads if one.still]
+    if arguments.json:
+        write_json(
+            {
+                "dry_run": arguments.dry_run,
+                "letters": len(rereads),
+                "revived": revived,
+                "still_dead": [{"letter": letter, "reason": reason} for letter, reason in stay],
+            }
+        )
+        return
+    if stay:
+        write_table(("letter", "still dead"), stay)
+    verb = "would be applied" if arguments.dry_run else "applied"
+    tell(f"{len(rereads)} dead letters read: {revived} {verb}, {len(stay)} stay")

@@ -1,0 +1,157 @@
+"""Composition of the listener: feeds, event log, pipeline and MLLP server, on the embedded log.
+
+One of the few places that build adapters. The order of an end is the order of the promises: no new messages, answers to
+those in flight, then the log is closed; what was not answered by then is sent again by its sender.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from schemas.topics import ADT_EVENTS
+from services.ingest.feeds import Feeds
+from services.ingest.feeds_file import FeedsError, load_feeds
+from services.ingest.hl7.charset import resolve_charset
+from services.ingest.mllp.frame import FRAME_BYTES_MAX
+from services.ingest.mllp.limits import ServerLimits
+from services.ingest.mllp.server import DRAIN_TIMEOUT_S, MllpServer
+from services.ingest.observers import LoggingPipelineObserver, LoggingServerObserver
+from services.ingest.pipeline import Pipeline
+from services.ingest.reception import Reception, control_ids
+from services.runtime.clock import Clock, SystemClock
+from services.runtime.errors import AfterstayError, ConfigurationError, ConfigurationProblem, Permanent
+from services.runtime.eventlog.embedded.publisher import EmbeddedPublisher
+from services.runtime.eventlog.port import Publisher
+from services.runtime.log import Logger, get_logger
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListenerSettings:
+    """What a listener is told.
+
+    Attributes:
+        data_dir: The data folder, which the caller has locked.
+        feeds_file: Who sends; without one every message is parked.
+        host: An IPv4 address to listen on.
+        port: 0 for any free one.
+        frame_bytes_max: The largest message.
+    """
+
+    data_dir: Path
+    feeds_file: Path | None
+    host: str = "127.0.0.1"
+    port: int = 0
+    frame_bytes_max: int = FRAME_BYTES_MAX
+
+
+def open_feeds(file: Path | None) -> Feeds:
+    """Read the feeds file; without one no feed is known.
+
+    Raises:
+        ConfigurationError: `feeds-file-invalid`, with every problem in it.
+    """
+    if file is None:
+        return Feeds()
+    try:
+        return load_feeds(file, is_charset=lambda label: resolve_charset(label) is not None)
+    except FeedsError as error:
+        problems = [ConfigurationProblem(file=error.file, line=one.line, reason=one.reason) for one in error.problems]
+        raise ConfigurationError(problems, code="feeds-file-invalid") from error
+
+
+class Listener:
+    """Takes messages over MLLP, makes them durable, answers. Open it once, start it once, drain it once.
+
+    Attributes:
+        failed: Set when the log has failed for good: the process must stop and exit non-zero (fault F12).
+    """
+
+    def __init__(
+        self,
+        settings: ListenerSettings,
+        *,
+        feeds: Feeds,
+        publisher: Publisher,
+        partitions: tuple[int, ...],
+        failed: asyncio.Event,
+        clock: Clock,
+        log: Logger,
+    ) -> None:
+        self.failed = failed
+        self._settings = settings
+        self._publisher = publisher
+        self._pipeline = Pipeline(
+            reception=Reception(feeds, control_ids=control_ids(clock.now())),
+            publisher=publisher,
+            partitions=partitions,
+            clock=clock,
+            door=self,
+            observer=LoggingPipelineObserver(log),
+        )
+        self._server = MllpServer(
+            self._pipeline,
+            limits=ServerLimits(frame_bytes_max=settings.frame_bytes_max),
+            observer=LoggingServerObserver(log),
+        )
+
+    @classmethod
+    async def open(cls, settings: ListenerSettings, *, clock: Clock | None = None) -> Self:
+        """Read the feeds and open the log.
+
+        Raises:
+            ConfigurationError: the feeds file is wrong.
+            Permanent: the log cannot be opened or is of another format.
+            Transient: `log-unavailable`.
+        """
+        log = get_logger("ingest")
+        feeds = open_feeds(settings.feeds_file)
+        if not feeds.profiles and feeds.default is None:
+            log.warning("feeds_missing")  # a listener without feeds keeps everything and uses nothing
+        failed = asyncio.Event()
+
+        def on_failure(error: AfterstayError) -> None:
+            log.critical("event_log_failed", code=error.code, exc_info=error)
+            failed.set()
+
+        publisher = await EmbeddedPublisher.open(settings.data_dir, on_failure=on_failure)
+        partitions = await publisher.partitions(ADT_EVENTS)
+        return cls(
+            settings,
+            feeds=feeds,
+            publisher=publisher,
+            partitions=partitions,
+            failed=failed,
+            clock=clock or SystemClock(),
+            log=log,
+        )
+
+    async def start(self) -> int:
+        """Listen and return the port.
+
+        Raises:
+            Permanent: `port-taken`.
+        """
+        host, port = self._settings.host, self._settings.port
+        try:
+            return await self._server.start(host, port)
+        except OSError as error:
+            raise Permanent(
+                "port-taken",
+                f"the MLLP port {port} on {host} cannot be bound ({error.strerror}): choose another with --mllp-port",
+            ) from error
+
+    async def drain(self, timeout_s: float = DRAIN_TIMEOUT_S) -> bool:
+        """Stop listening, answer what is in flight, close the log; return whether all was answered in time."""
+        in_order = await self._server.drain(timeout_s)
+        self._pipeline.close()
+        await self._publisher.close()
+        return in_order
+
+    def pause_accepting(self) -> None:
+        """Refuse new connections, as the pipeline asks while nothing can be stored."""
+        self._server.pause_accepting()
+
+    def resume_accepting(self) -> None:
+        """Let connections in again."""
+        self._server.resume_accepting()
