@@ -134,8 +134,9 @@ def get_logger(name: str) -> Logger:
 
 
 def configure(level: str = "info", stream: Stream | None = None, *, clock: Clock | None = None) -> None:
-    """Send lines of this level and above to the stream (None: standard error), those of libraries too.
+    """Send lines of this level and above to the stream (None: standard error).
 
+    Libraries are heard from warning on, at level debug in everything: at info they talk about themselves.
     Calling it again replaces what was set. Start servers with their own log configuration off
     (`uvicorn.Config(log_config=None)`), else they put their handlers back.
 
@@ -151,7 +152,7 @@ def configure(level: str = "info", stream: Stream | None = None, *, clock: Clock
     for handler in [handler for handler in root.handlers if isinstance(handler, _LibraryHandler)]:
         root.removeHandler(handler)
     root.addHandler(_LibraryHandler())
-    root.setLevel(_output.threshold)
+    root.setLevel(_LEVELS["debug"] if level == "debug" else max(_output.threshold, _LEVELS["warning"]))
 
 
 class _LibraryHandler(logging.Handler):

@@ -43,9 +43,7 @@ def test_every_message_is_in_exactly_one_place(afterstay: Afterstay, folder: Dat
     assert outcomes["effect"] == 2
     assert outcomes["no_effect"] == {"duplicate": 1, "not-on-panel": 1}
     assert outcomes["dead_letter"] == 2
-    assert said.json["dead_letters"] == {"feed-unknown": 1, "header-missing": 1} or sum(
-        said.json["dead_letters"].values()
-    ) == 2
+    assert said.json["dead_letters"] == {"feed-unknown": 1, "header-missing": 1}
     assert said.json["tasks"]["contact"] == {"requested": 1}
     assert said.json["balanced"] is True
 

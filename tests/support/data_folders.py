@@ -38,6 +38,8 @@ from tests.support.databases import copy_empty_database
 from tests.support.household import FEEDS
 
 PARTITIONS = 4
+NOW = datetime(2026, 11, 20, 20, tzinfo=UTC)
+"""Half an hour after the discharge that most tests tell of."""
 PANEL = """\
 patient_id,family,given,birth_date,sex,street,city,state,zip,phone,language,identifiers
 P1,Rivera,Ana,1952-03-14,F,12 Oak Street,Springfield,IL,62701,217-555-0142,Spanish,1001^^^MERCY^MR
@@ -54,9 +56,9 @@ def _rules() -> Rules:
 class DataFolder:
     """One folder; `now` is when its messages are received and applied, each receipt a second after the one before."""
 
-    def __init__(self, path: Path, *, now: datetime | None = None) -> None:
+    def __init__(self, path: Path, *, now: datetime = NOW) -> None:
         self.path = path
-        self.now = now or datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
+        self.now = now
         self._receipts = count()
 
     def make_database(self) -> None:

@@ -1,16 +1,13 @@
-"""A follow-up side in a temporary folder: real normalization, real use cases, real SQLite; a panel of a few people.
+"""A follow-up side in a temporary folder: real normalization, real use cases, real SQLite and panel.
 
 Messages go in as bytes in any order and batching; what stands afterwards is read back from the database.
 """
 
-import hashlib
 import itertools
 import sqlite3
 import tempfile
-from collections.abc import Iterable, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from collections.abc import Iterable
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,29 +19,24 @@ import sqlalchemy as sa
 from schemas.events import ACK_HEADER, AdtEvent, encode_event
 from schemas.topics import ADT_EVENTS
 from services.followup.domain.decisions import Rules
-from services.followup.domain.demographics import (
-    ComparableDemographics,
-    Identifier,
-    RawAddress,
-    RawDemographics,
-    RawName,
-    comparable,
-)
-from services.followup.domain.identity import Membership, PanelPerson
 from services.followup.domain.stays import StayView
 from services.followup.protocols.calendars import calendar_for
 from services.followup.protocols.loading import load_protocol
 from services.followup.store import tables
-from services.followup.store.unit_of_work import SqlUnitOfWork
+from services.followup.store.panel import SqlPanelImports
+from services.followup.store.unit_of_work import units_of
+from services.followup.store.worklist import SqlWorklist
 from services.followup.usecases.apply_events import ApplyEvents
 from services.followup.usecases.follow_up import FollowUp
+from services.followup.usecases.panel import ImportPanel
+from services.followup.usecases.worklist import AttemptMade, Worklist
+from services.followup.usecases.worklist_items import WorklistItem
 from services.ingest.feeds import FacilityProfile, FeedProfile, Feeds
 from services.ingest.hl7.message import parse
 from services.ingest.normalize import normalize
 from services.runtime.clock import FixedClock
 from services.runtime.database import open_database, write_transaction
 from services.runtime.eventlog.port import Record
-from tests.support.rows import insert_patient
 
 ZONE = "America/New_York"
 MERCY = FeedProfile(
@@ -58,48 +50,10 @@ MERCY = FeedProfile(
 FEEDS = Feeds((MERCY,))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Person:
-    """A panel patient, as the stories know them."""
-
-    patient_id: str = "P1"
-    family: str = "Rivera"
-    given: str = "Ana"
-    birth_date: date = date(1952, 3, 14)
-    mrn: str = "1001"
-    phone: str = "217-555-0142"
-    street: str = "12 Oak Street"
-    zip: str = "62701"
-
-
-ANA = Person()
-
-
-class OnePanel:
-    """A candidate finder over a few people: every one is a candidate, `identity.match` decides."""
-
-    oversized_blocks = 0
-
-    def __init__(self, people: Sequence[Person]) -> None:
-        self._people = [_panel_person(one) for one in people]
-
-    def find_candidates(self, people: Sequence[ComparableDemographics]) -> list[list[PanelPerson]]:
-        """Return everybody for everybody."""
-        return [self._people for _ in people]
-
-
-def _panel_person(person: Person) -> PanelPerson:
-    demographics = comparable(
-        RawDemographics(
-            names=(RawName(family=person.family, given=person.given),),
-            birth_date=person.birth_date,
-            phones=(person.phone,),
-            addresses=(RawAddress(street=person.street, zip=person.zip),),
-            identifiers=(Identifier(authority="MERCY", value=person.mrn, type="MR"),),
-        )
-    )
-    membership = Membership(effective_from=None, effective_to=None)
-    return PanelPerson(patient_id=person.patient_id, demographics=demographics, memberships=(membership,))
+PANEL = """patient_id,family,given,birth_date,phone,street,zip,identifiers
+P1,Rivera,Ana,1952-03-14,217-555-0142,12 Oak Street,62701,1001^^^MERCY^MR
+"""
+_PANEL_TABLES = frozenset({"patient", "patient_identifier", "panel_membership", "panel_import", "match_key"})
 
 
 @cache
@@ -126,49 +80,58 @@ def _skip_syncs(connection: sqlite3.Connection, _entry: object) -> None:
 class Household:
     """The follow-up side under test."""
 
-    def __init__(self, folder: Path, *, now: datetime, people: Sequence[Person] = (ANA,), feeds: Feeds = FEEDS) -> None:
+    def __init__(self, folder: Path, *, now: datetime, panel_csv: str = PANEL, feeds: Feeds = FEEDS) -> None:
         """Make the database; `reset` empties it for the next telling, which is much cheaper than another one."""
         self.clock = FixedClock(now)
-        path = folder / f"household-{next(_counter)}.db"
+        self._folder = folder
+        path = folder / "household.db"
         path.write_bytes(_empty_database())
         self.engine = open_database(f"sqlite:///{path}")
         sa.event.listen(self.engine, "connect", _skip_syncs)
-        self._feeds = feeds
-        self._people = people
-        panel = OnePanel(people)
-        self.reset(now)
+        self.apply = ApplyEvents(
+            units_of(self.engine), FollowUp(_rules(), lambda: next(self._ids)), self.clock, group="test"
+        )
+        self.feeds = feeds
+        self._panel = ""
+        self.reset(now, panel_csv=panel_csv, feeds=feeds)
 
-        @contextmanager
-        def begin() -> Any:
-            with write_transaction(self.engine) as connection:
-                unit = SqlUnitOfWork(connection)
-                unit.panel = panel
-                yield unit
-
-        self.apply = ApplyEvents(begin, FollowUp(_rules(), lambda: next(self._ids)), self.clock, group="test")
-
-    def reset(self, now: datetime) -> None:
-        """Forget everything but the panel."""
+    def reset(self, now: datetime, *, panel_csv: str | None = None, feeds: Feeds | None = None) -> None:
+        """Forget everything but the panel and the feeds, or take others."""
         self.clock.jump(now - self.clock.now())
+        self.feeds = self.feeds if feeds is None else feeds
         self._offsets = itertools.count()
         self._ids = (f"id-{n:06d}" for n in itertools.count())
+        kept = _PANEL_TABLES if panel_csv in (None, self._panel) else frozenset()
         with write_transaction(self.engine) as connection:
             for table in reversed(tables.metadata.sorted_tables):
-                connection.execute(table.delete())
-            for person in self._people:
-                insert_patient(connection, id=person.patient_id, family=person.family, given=person.given)
+                if table.name not in kept:
+                    connection.execute(table.delete())
+        if not kept:
+            self._panel = panel_csv or PANEL
+            self.load_panel(self._panel)
+
+    def load_panel(self, panel_csv: str) -> None:
+        """Import a panel file."""
+        path = self._folder / "panel.csv"
+        path.write_text(panel_csv, encoding="utf-8")
+        report = ImportPanel(SqlPanelImports(self.engine), self.clock).run(path, actor="test")
+        assert report.refusal is None, report
 
     def tell(self, messages: Iterable[tuple[bytes, datetime]], *, batch: int = 500) -> None:
         """Apply messages (bytes and receipt) in batches of a size."""
-        records = [self._record(raw, received_at) for raw, received_at in messages]
+        records = self.records(messages)
         for start in range(0, len(records), batch):
             self.apply.handle(ADT_EVENTS, records[start : start + batch])
+
+    def records(self, messages: Iterable[tuple[bytes, datetime]]) -> list[Record]:
+        """Return the next records of the log."""
+        return [self._record(raw, received_at) for raw, received_at in messages]
 
     def event_of(self, raw: bytes, received_at: datetime) -> AdtEvent:
         """Return the event that intake makes of a message."""
         message = parse(raw)
         header = message.header
-        feed = self._feeds.find(header.component(3, 1) or "", header.component(4, 1) or "")
+        feed = self.feeds.find(header.component(3, 1) or "", header.component(4, 1) or "")
         return normalize(message, feed, received_at=received_at)
 
     def _record(self, raw: bytes, received_at: datetime) -> Record:
@@ -182,6 +145,27 @@ class Household:
             headers=((ACK_HEADER, b"AA"),),
             timestamp_us=0,
         )
+
+    # --- what people do ---------------------------------------------------------------------------------------------
+
+    def work_everything_open(self, actor: str = "Kim Lee") -> int:
+        """Claim and try every open task; return how many attempts there are now."""
+        worklist = Worklist(SqlWorklist(self.engine), self.clock.now)
+        for row in self.open_tasks():
+            claimed = worklist.claim(row.id, row.version, actor=actor)
+            assert isinstance(claimed, WorklistItem), claimed
+            attempt = AttemptMade(mode="phone", reached=None, outcome="voicemail")
+            tried = worklist.attempt(row.id, claimed.version, attempt, actor=actor)
+            assert isinstance(tried, WorklistItem), tried
+        return self.attempts()
+
+    def attempts(self) -> int:
+        """Return how many attempts are on record, on whichever task."""
+        return len(self._rows(sa.select(tables.task_attempt.c.id)))
+
+    def history_length(self) -> int:
+        """Return how often tasks changed."""
+        return len(self._rows(sa.select(tables.task_history.c.id)))
 
     # --- what stands ------------------------------------------------------------------------------------------------
 
@@ -204,6 +188,10 @@ class Household:
         rows = self._rows(sa.select(tables.review.c.reason).where(tables.review.c.status == "open"))
         return sorted(row.reason for row in rows)
 
+    def letters(self) -> list[Any]:
+        """Return the dead letters, resolved or not, by place."""
+        return self._rows(sa.select(tables.dead_letter).order_by(tables.dead_letter.c.offset))
+
     def books(self) -> dict[tuple[str, str], int]:
         """Return the books: log positions by outcome and reason."""
         rows = self._rows(sa.select(tables.outcome_count))
@@ -212,7 +200,7 @@ class Household:
     def standing(self) -> str:
         """Return what must be the same in any order (P7): stays and open obligations, without row ids."""
         stays = [(msgspec.json.encode(view), follow_up, reason) for view, follow_up, reason in self.stays()]
-        tasks = [tuple(getattr(row, name) for name in _OBLIGATION) for row in self.open_tasks()]
+        tasks = sorted(str([getattr(row, name) for name in _OBLIGATION]) for row in self.open_tasks())
         return f"{stays}\n{tasks}\n{self.reviews()}"
 
     def _rows(self, statement: sa.Select[Any]) -> list[Any]:
@@ -224,16 +212,10 @@ class Household:
         self.engine.dispose()
 
 
-_counter = itertools.count()
 _OBLIGATION = (
     "kind", "patient_id", "status", "status_reason_code", "priority", "due_on", "last_on", "due_at", "work_by", "zone",
     "rule", "owner", "attempt_count",
 )  # fmt: skip
-
-
-def digest(raw: bytes) -> str:
-    """Return a short name of a message, for test ids."""
-    return hashlib.sha256(raw).hexdigest()[:8]
 
 
 def local(text: str) -> datetime:

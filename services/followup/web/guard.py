@@ -49,12 +49,21 @@ class Guard:
     """ASGI middleware around the application."""
 
     def __init__(
-        self, app: ASGIApp, *, answer: AnswerStatus, clock: Clock, names: Collection[str] = LOOPBACK_NAMES
+        self,
+        app: ASGIApp,
+        *,
+        answer: AnswerStatus,
+        clock: Clock,
+        names: Collection[str] = LOOPBACK_NAMES,
+        requests_max: int = REQUESTS_MAX,
+        body_wait_s: float = BODY_WAIT_S,
     ) -> None:
         self._app = app
         self._answer = answer
         self._clock = clock
         self._names = frozenset(names)
+        self._requests_max = requests_max
+        self._body_wait_s = body_wait_s
         self._under_way = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -80,7 +89,7 @@ class Guard:
     async def _serve(self, scope: Scope, receive: Receive, exchange: "_Exchange") -> None:
         status = self._forbidden(scope)
         if status is None:
-            body = await _read_body(scope, receive)
+            body = await _read_body(scope, receive, self._body_wait_s)
             if isinstance(body, bytes):
                 await self._app(scope, _replay(body, receive), exchange.send)
                 return
@@ -88,7 +97,7 @@ class Guard:
         await self._refuse(scope, exchange, status)
 
     def _forbidden(self, scope: Scope) -> HTTPStatus | None:
-        if self._under_way > REQUESTS_MAX:
+        if self._under_way > self._requests_max:
             return HTTPStatus.SERVICE_UNAVAILABLE
         headers = Headers(scope=scope)
         hosts = headers.getlist("host")
@@ -133,14 +142,14 @@ def _is_from_own_page(headers: Headers, host: str) -> bool:
     return origin is None or origin == f"http://{host}"
 
 
-async def _read_body(scope: Scope, receive: Receive) -> bytes | HTTPStatus:
+async def _read_body(scope: Scope, receive: Receive, wait_s: float) -> bytes | HTTPStatus:
     """Return the body, or why it is not taken."""
     length = Headers(scope=scope).get("content-length", "")
     if length.isdigit() and (len(length) > len(str(BODY_BYTES_MAX)) or int(length) > BODY_BYTES_MAX):
         return HTTPStatus.REQUEST_ENTITY_TOO_LARGE
     body = bytearray()
     try:
-        async with asyncio.timeout(BODY_WAIT_S):
+        async with asyncio.timeout(wait_s):
             while True:
                 message = await receive()
                 body += message.get("body", b"")

@@ -3,11 +3,12 @@
 Owns which component means what. Promise: every reader takes whatever a sender wrote; absent, empty and null (``""``)
 components are ``None`` (ask the segment's ``is_null`` about the field), a repetition with nothing in it is left out, no
 field costs more than `REPETITIONS_MAX` of them, and what is wrong with a date is a finding of the message.
+
+The types are tuples and plain text has a way of its own (`_Plain`): reading them is most of what intake costs.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from services.ingest.hl7.segment import NULL_TEXT, Segment
 from services.ingest.hl7.timestamps import TimestampText, parse_timestamp
@@ -18,8 +19,7 @@ REPETITIONS_MAX: Final = 1_000
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CX:
+class CX(NamedTuple):
     """Extended composite id (ch. 2.A.14)."""
 
     id: str
@@ -40,8 +40,7 @@ class CX:
     """CX.8."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class XPN:
+class XPN(NamedTuple):
     """Extended person name (ch. 2.A.88)."""
 
     family: str | None = None
@@ -56,8 +55,7 @@ class XPN:
     """XPN.7 (table 0200)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class XAD:
+class XAD(NamedTuple):
     """Extended address (ch. 2.A.85)."""
 
     street: str | None = None
@@ -71,8 +69,7 @@ class XAD:
     """XAD.7 (table 0190)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class XTN:
+class XTN(NamedTuple):
     """Extended telecommunication number (ch. 2.A.89)."""
 
     number: str | None = None
@@ -89,8 +86,7 @@ class XTN:
     extension: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CWE:
+class CWE(NamedTuple):
     """Coded element, CE as well (ch. 2.A.6 and 2.A.13)."""
 
     code: str | None = None
@@ -98,8 +94,7 @@ class CWE:
     system: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PL:
+class PL(NamedTuple):
     """Person location (ch. 2.A.53)."""
 
     point_of_care: str | None = None
@@ -145,24 +140,29 @@ class _Row:
         return _noted(parse_timestamp(text), self._segment, self._field) if text is not None else None
 
 
+_Plain = list[str]
+"""The components of a repetition without escapes, subcomponents and nulls, padded: nine in ten are of this kind."""
+_PADDING: Final = ("",) * 12  # XTN.12 is the last component that is read
+
+
 def read_cx(segment: Segment, field: int) -> tuple[CX, ...]:
     """Read identifiers, in the order written."""
-    return _read_all(segment, field, _cx)
+    return _read_all(segment, field, _cx, _plain_cx)
 
 
 def read_xpn(segment: Segment, field: int) -> tuple[XPN, ...]:
     """Read names, in the order written."""
-    return _read_all(segment, field, _xpn)
+    return _read_all(segment, field, _xpn, _plain_xpn)
 
 
 def read_xad(segment: Segment, field: int) -> tuple[XAD, ...]:
     """Read addresses, in the order written."""
-    return _read_all(segment, field, _xad)
+    return _read_all(segment, field, _xad, _plain_xad)
 
 
 def read_xtn(segment: Segment, field: int) -> tuple[XTN, ...]:
     """Read telephone numbers and addresses of e-mail, in the order written."""
-    return _read_all(segment, field, _xtn)
+    return _read_all(segment, field, _xtn, _plain_xtn)
 
 
 def read_cwe(segment: Segment, field: int) -> tuple[CWE, ...]:
@@ -184,14 +184,28 @@ def read_timestamp(segment: Segment, field: int, *, repetition: int = 0) -> Time
     return _noted(parse_timestamp(text, degree=degree), segment, field)
 
 
-def _read_all(segment: Segment, field: int, read: Callable[[_Row], _T | None]) -> tuple[_T, ...]:
-    nothing = segment.delimiters.component + segment.delimiters.subcomponent + NULL_TEXT[0]
-    written = segment.repetitions(field)
+def _read_all(
+    segment: Segment,
+    field: int,
+    read: Callable[[_Row], _T | None],
+    read_plain: Callable[[_Plain, Segment, int], _T | None] | None = None,
+) -> tuple[_T, ...]:
+    text = segment.field(field)
+    if not text:
+        return ()
+    marks = segment.delimiters
+    written = text.split(marks.repetition)
     if len(written) > REPETITIONS_MAX:
         segment.note("repetitions-left-out", field)
         del written[REPETITIONS_MAX:]
-    rows = [_Row(segment, field, text) for text in written if text.strip(nothing)]
-    return tuple([value for row in rows if (value := read(row)) is not None])
+    values: list[_T | None]
+    if read_plain is not None and not (marks.escape in text or marks.subcomponent in text or NULL_TEXT[0] in text):
+        mark = marks.component
+        values = [read_plain([*one.split(mark), *_PADDING], segment, field) for one in written if one.strip(mark)]
+    else:
+        nothing = marks.component + marks.subcomponent + NULL_TEXT[0]
+        values = [read(_Row(segment, field, one)) for one in written if one.strip(nothing)]
+    return tuple([value for value in values if value is not None])
 
 
 def _noted(timestamp: TimestampText | None, segment: Segment, field: int) -> TimestampText | None:
@@ -217,6 +231,22 @@ def _cx(row: _Row) -> CX | None:
     )
 
 
+def _plain_cx(row: _Plain, segment: Segment, field: int) -> CX | None:
+    identifier, _, _, authority, kind, facility, valid_from, valid_to, *_ = row
+    if not identifier:
+        return None
+    return CX(
+        identifier,
+        authority or None,
+        None,
+        None,
+        kind or None,
+        facility or None,
+        _noted(parse_timestamp(valid_from), segment, field) if valid_from else None,
+        _noted(parse_timestamp(valid_to), segment, field) if valid_to else None,
+    )
+
+
 def _xpn(row: _Row) -> XPN:
     return XPN(
         family=row.part(1),
@@ -227,6 +257,11 @@ def _xpn(row: _Row) -> XPN:
         prefix=row.whole(5),
         type=row.whole(7),
     )
+
+
+def _plain_xpn(row: _Plain, _segment: Segment, _field: int) -> XPN:
+    family, given, middle, suffix, prefix, _, kind, *_ = row
+    return XPN(family or None, None, given or None, middle or None, suffix or None, prefix or None, kind or None)
 
 
 def _xad(row: _Row) -> XAD:
@@ -242,31 +277,41 @@ def _xad(row: _Row) -> XAD:
     )
 
 
+def _plain_xad(row: _Plain, _segment: Segment, _field: int) -> XAD:
+    street, other, city, state, zip_, country, kind, *_ = row
+    return XAD(street or None, other or None, city or None, state or None, zip_ or None, country or None, kind or None)
+
+
 def _xtn(row: _Row) -> XTN:
-    written = row.whole(1)
-    email = row.whole(4)
-    country, area, local, extension = (row.whole(component) for component in (5, 6, 7, 8))
-    if written is not None and "@" in written:
-        email, written = email or written, None
-    number = written or row.whole(12) or _dialed(country, area, local, extension)
+    return _dialable([row.whole(component) or "" for component in range(1, len(_PADDING) + 1)])
+
+
+def _plain_xtn(row: _Plain, _segment: Segment, _field: int) -> XTN:
+    return _dialable(row)
+
+
+def _dialable(row: _Plain) -> XTN:
+    written, use, equipment, email, country, area, local, extension, *_ = row
+    if "@" in written:
+        email, written = email or written, ""
     return XTN(
-        number=number,
-        use=row.whole(2),
-        equipment=row.whole(3),
-        email=email,
-        country=country,
-        area=area,
-        local=local,
-        extension=extension,
+        written or row[11] or _dialed(country, area, local, extension),
+        use or None,
+        equipment or None,
+        email or None,
+        country or None,
+        area or None,
+        local or None,
+        extension or None,
     )
 
 
-def _dialed(country: str | None, area: str | None, local: str | None, extension: str | None) -> str | None:
+def _dialed(country: str, area: str, local: str, extension: str) -> str | None:
     """Write a number given in parts, ``+1 217 5550100 x12``; there is none without its local part."""
-    if local is None:
+    if not local:
         return None
-    prefix = f"+{country.removeprefix('+')}" if country else None
-    suffix = f"x{extension}" if extension else None
+    prefix = f"+{country.removeprefix('+')}" if country else ""
+    suffix = f"x{extension}" if extension else ""
     return " ".join(part for part in (prefix, area, local, suffix) if part)
 
 

@@ -3,35 +3,10 @@ from typing import Any
 
 import pytest
 
-from services.followup.usecases.worklist_items import ContactPerson, WorklistItem
-from services.followup.usecases.worklist_rows import Person, WorklistRow, item_of, years_between
-from tests.support.rows import DISCHARGED_AT, a_view
-from tests.support.tasks import a_task
-
-
-def a_person(**fields: Any) -> Person:
-    values = {
-        "id": "P1",
-        "family": "Ruiz",
-        "given": "Ana",
-        "birth_date": date(1952, 3, 9),
-        "sex": "F",
-        "phone": "212-555-0147",
-        "language": "Spanish",
-        "guardian_name": None,
-        "guardian_relation": None,
-        "guardian_phone": None,
-        **fields,
-    }
-    return Person(**values)
-
-
-def an_item(*, task: dict[str, Any] | None = None, stay: dict[str, Any] | None = None, **person: Any) -> WorklistItem:
-    view = a_view(**(stay or {}))
-    return item_of(
-        WorklistRow(task=a_task(**(task or {})), person=a_person(**person), stay=view, match_rule="identifier")
-    )
-
+from services.followup.usecases.worklist_items import ContactPerson
+from services.followup.usecases.worklist_rows import years_between
+from tests.support.items import an_item
+from tests.support.rows import DISCHARGED_AT
 
 MOTHER = {"guardian_name": "Eva Ruiz", "guardian_relation": "mother", "guardian_phone": "646-555-0199"}
 
