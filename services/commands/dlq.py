@@ -42,7 +42,7 @@ def show(arguments: Arguments) -> int:
         kept = find_letter(store, arguments.letter)
         (record,) = read_records(arguments.data, [kept])
         if arguments.show_phi:
-            store.audit(actor=arguments.actor, at=SystemClock().now(), letter=kept.letter)
+            store.audit("dead_letter.shown", [kept.letter], actor=arguments.actor, at=SystemClock().now())
     message = _message_of(record) if arguments.show_phi else None
     findings = _findings_of(record)
     if arguments.json:

@@ -49,13 +49,16 @@ def replay(arguments: Arguments) -> int:
     reception = Reception(open_feeds(arguments.feeds), control_ids=repeat("replay"))
     rereads: list[Reread] = []
     revived = 0
+    clock = SystemClock()
     with required_database(arguments.data) as engine:
-        store, apply = SqlDeadLetters(engine), build_apply(engine, SystemClock())
+        store, apply = SqlDeadLetters(engine), build_apply(engine, clock)
         for batch in _batches(store, arguments.letters):
             read = _read_anew(arguments.data, batch, reception)
             rereads += read
-            if not arguments.dry_run:
+            if any(one.still is None for one in read) and not arguments.dry_run:
                 revived += _apply(apply, read)
+                letters = [one.kept.letter for one in read if one.still is None]
+                store.audit("dead_letter.replayed", letters, actor=arguments.actor, at=clock.now())
     usable = sum(one.still is None for one in rereads)
     _report(arguments, rereads, usable if arguments.dry_run else revived)
     if usable and revived < usable and not arguments.dry_run:
@@ -93,7 +96,7 @@ def _reread(kept: KeptLetter, record: Record | None, reception: Reception) -> Re
 
 def _apply(apply: ApplyEvents, rereads: list[Reread]) -> int:
     usable = [(one.kept.letter, one.event, one.ack) for one in rereads if one.still is None and one.event is not None]
-    return apply.replay(usable) if usable else 0
+    return apply.replay(usable)
 
 
 def _report(arguments: Arguments, rereads: list[Reread], revived: int) -> None:

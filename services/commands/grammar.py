@@ -204,9 +204,10 @@ class _Grammar:
         )
         _add_feeds(replayed)
         replayed.add_argument("--dry-run", action="store_true", help="say what it would do and do nothing")
+        for verb in (shown, replayed):
+            self._add_actor(verb)
         for verb in (listed, shown, replayed):
             self._add_data(verb)
-            self._add_actor(verb)
             _add_json(verb)
 
     def protocols(self, verbs: "_Verbs[Parser]") -> None:
@@ -260,7 +261,11 @@ class _Grammar:
         )
         verb.add_argument("--once", action="store_true", help="stop when all is checked, and print the result")
         verb.add_argument(
-            "--data", metavar="DIR", type=Path, help="an empty or new folder to keep (default: none kept)"
+            "--data",
+            dest="folder",
+            metavar="DIR",
+            type=Path,
+            help="an empty or new folder to keep (default: none kept)",
         )
         _add_simulation(verb)
         _add_json(verb)
@@ -339,7 +344,9 @@ def _add_limit(verb: Parser) -> None:
 
 def _add_simulation(verb: Parser) -> None:
     verb.add_argument("--seed", metavar="N", type=seed, default=SEED, help=f"which simulation (default: {SEED})")
-    verb.add_argument("--patients", metavar="N", type=positive, help="people who have a story (default: 110)")
+    verb.add_argument(
+        "--patients", metavar="N", type=positive, help="people who have a story (default: each story told)"
+    )
 
 
 def _add_show_phi(verb: Parser, what: str) -> None:

@@ -10,13 +10,13 @@ Promises:
 
 import re
 from datetime import date
-from typing import Final
+from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
 from schemas.events import Address, Contact, Identifier, Patient, PersonName, Phone
 from services.ingest.event_times import read_time
 from services.ingest.feeds import FacilityProfile, FeedProfile, fold
-from services.ingest.hl7.datatypes import CX, XPN, XTN, read_cx, read_timestamp, read_xad, read_xpn, read_xtn
+from services.ingest.hl7.datatypes import CX, read_cx, read_timestamp, read_xad, read_xpn, read_xtn
 from services.ingest.hl7.message import Message
 from services.ingest.hl7.segment import Segment
 
@@ -47,11 +47,11 @@ def read_patient(message: Message, zone: ZoneInfo, supplied: str | None) -> Pati
     died_at = read_time(pid, 29, zone)
     return Patient(
         identifiers=identifiers,
-        names=tuple([name for one in read_xpn(pid, 5) if (name := _name(one))]),
+        names=_names(pid, 5),
         birth_date=_birth_date(pid),
         sex=fold(pid.component(8)) or None,
         addresses=_addresses(pid),
-        phones=tuple([phone for field in (13, 14) for one in read_xtn(pid, field) if (phone := _phone(one))]),
+        phones=_phones(pid, 13) + _phones(pid, 14),
         ssn=_ssn(pid, identifiers),
         language=_text(pid, 15) or _text(pid, 15, 2),
         account=read_identifier(pid, 18),
@@ -122,16 +122,19 @@ def _type_of(written: CX, value: str) -> str | None:
     return kind
 
 
-def _name(written: XPN) -> PersonName | None:
-    family, given = _trimmed(written.family), _trimmed(written.given)
-    if not family and not given:
-        return None
-    return PersonName(
-        family=family,
-        given=given,
-        middle=_trimmed(written.middle),
-        suffix=_trimmed(written.suffix),
-        use=_trimmed(written.type),
+def _names(segment: Segment, field: int) -> tuple[PersonName, ...]:
+    return tuple(
+        [
+            PersonName(
+                family=_trimmed(one.family),
+                given=_trimmed(one.given),
+                middle=_trimmed(one.middle),
+                suffix=_trimmed(one.suffix),
+                use=_trimmed(one.type),
+            )
+            for one in read_xpn(segment, field)
+            if (one.family and not one.family.isspace()) or (one.given and not one.given.isspace())
+        ]
     )
 
 
@@ -150,9 +153,14 @@ def _addresses(pid: Segment) -> tuple[Address, ...]:
     )
 
 
-def _phone(written: XTN) -> Phone | None:
-    number = _trimmed(written.number)
-    return Phone(number=number, use=_trimmed(written.use)) if number else None
+def _phones(segment: Segment, field: int) -> tuple[Phone, ...]:
+    return tuple(
+        [
+            Phone(number=number, use=_trimmed(one.use))
+            for one in read_xtn(segment, field)
+            if (number := _trimmed(one.number)) is not None
+        ]
+    )
 
 
 def _birth_date(pid: Segment) -> date | None:
@@ -210,17 +218,17 @@ def _contacts(message: Message) -> tuple[Contact, ...]:
     return tuple([contact for contact in read if contact is not None])
 
 
-def _contact(source: str, segment: Segment, *, phone_field: int, relation_field: int) -> Contact | None:
-    name_field = 2 if source == "NK1" else 3
-    name = next((name for one in read_xpn(segment, name_field) if (name := _name(one))), None)
-    phone = next((number for one in read_xtn(segment, phone_field) if (number := _trimmed(one.number))), None)
-    if name is None and phone is None:
+def _contact(
+    source: Literal["NK1", "GT1"], segment: Segment, *, phone_field: int, relation_field: int
+) -> Contact | None:
+    names, phones = _names(segment, 2 if source == "NK1" else 3), _phones(segment, phone_field)
+    if not names and not phones:
         return None
     return Contact(
-        source="NK1" if source == "NK1" else "GT1",
-        name=name,
+        source=source,
+        name=names[0] if names else None,
         relation=segment.component(relation_field, 2, subcomponent=0).strip() or _text(segment, relation_field),
-        phone=phone,
+        phone=phones[0].number if phones else None,
         role=_text(segment, 7) if source == "NK1" else None,
     )
 

@@ -49,11 +49,14 @@ class Books:
     dead_letter: int
 
 
-def compare_tasks(expected: Iterable[ExpectedTask], found: Iterable[OpenTask]) -> tuple[Difference, ...]:
-    """Return how the open tasks differ from the expected ones; every task counts as often as it is there."""
-    wanted = tuple(expected)
-    stories = {task.patient_id: task.story for task in wanted}
-    should_be, there_is = Counter(map(_open_task, wanted)), Counter(found)
+def compare_tasks(
+    expected: Iterable[ExpectedTask], found: Iterable[OpenTask], *, stories: Mapping[str, str]
+) -> tuple[Difference, ...]:
+    """Return how the open tasks differ from the expected ones; every task counts as often as it is there.
+
+    ``stories`` names the story of each panel patient who has one.
+    """
+    should_be, there_is = Counter(map(_open_task, expected)), Counter(found)
     missing, extra = should_be - there_is, there_is - should_be
     differences = []
     for task in sorted(missing.elements(), key=_key):
@@ -63,7 +66,7 @@ def compare_tasks(expected: Iterable[ExpectedTask], found: Iterable[OpenTask]) -
         differences.append(
             Difference(
                 problem="missing" if twin is None else "different",
-                story=stories[task.patient_id],
+                story=stories.get(task.patient_id),
                 expected=task,
                 found=twin,
             )

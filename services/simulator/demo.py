@@ -147,7 +147,8 @@ class _Demo:
         )
         if not status.balanced:
             problems = (*problems, "`afterstay status` says that its books do not balance")
-        differences = compare_tasks(self._simulation.expected, await service.open_tasks())
+        stories = {note.patient_id: note.story for note in self._simulation.notes if note.patient_id is not None}
+        differences = compare_tasks(self._simulation.expected, await service.open_tasks(), stories=stories)
         return Verdict(sent=sent, status=status, problems=problems, differences=differences)
 
     async def _settled(self, service: ServiceProcess, sent: Sent) -> Status:

@@ -51,7 +51,7 @@ class SegmentWriter:
     def msh(self, control_id: str) -> str:
         """Write MSH; its third component of MSH-9 came with 2.3.1, senders use it from 2.4."""
         draft, hospital = self._draft, self._hospital
-        sent = written_time(draft.sent.astimezone(self._feed_zone), "second", offset=hospital.offsets)
+        sent = written_time(draft.sent.astimezone(self._feed_zone), "second", hospital)
         message = components(draft.message_type, draft.trigger, self.structure() if hospital.version >= "2.4" else "")
         fields = [
             "MSH", "^~\\&", hospital.application, hospital.facility, "AFTERSTAY", "PRACTICE", sent, "", message,
@@ -241,4 +241,4 @@ class SegmentWriter:
 
     def _time(self, moment: datetime, precision: Precision | None = None) -> str:
         chosen: Precision = precision or ("second" if self._hospital.seconds else "minute")
-        return written_time(self._site_clock.show(moment), chosen, offset=self._hospital.offsets)
+        return written_time(self._site_clock.show(moment), chosen, self._hospital)

@@ -6,7 +6,7 @@ Independent of the product's parser on purpose: it is the other side of the line
 
 import unicodedata
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final, Literal
 
 from services.simulator.hospitals import Hospital
@@ -53,10 +53,12 @@ def encoded(text: str, hospital: Hospital) -> bytes:
             return _ascii(text).encode("ascii")
 
 
-def written_time(shown: datetime, precision: Precision, *, offset: bool) -> str:
-    """Return a time as its clock shows it, with its UTC offset if asked for; a day has none."""
-    text = shown.strftime(_FORMATS[precision])
-    return text + shown.strftime("%z") if offset and precision != "day" else text
+def written_time(shown: datetime, precision: Precision, hospital: Hospital) -> str:
+    """Return a time as its clock shows it, with a UTC offset where the hospital writes one; a day has none."""
+    if precision == "day" or hospital.offsets == "none":
+        return shown.strftime(_FORMATS[precision])
+    written = shown.astimezone(UTC) if hospital.offsets == "utc" else shown
+    return written.strftime(_FORMATS[precision] + "%z")
 
 
 def written_phone(digits: str, hospital: Hospital) -> str:

@@ -16,6 +16,8 @@ Spelling = Literal["as-is", "upper", "bare"]
 """How a hospital keys in text: as it is, in ASCII capitals, or in ASCII capitals without punctuation."""
 PhoneFormat = Literal["(999)999-9999", "999-999-9999", "9999999999", "components"]
 
+Offsets = Literal["none", "local", "utc"]
+
 UNMAPPED_CLASS: Final = "QX"
 """A local class word that no feed profile maps."""
 UNMAPPED_DISPOSITION: Final = "ZZ"
@@ -51,8 +53,8 @@ class Hospital:
     """MSH-18; empty means ASCII."""
     spelling: Spelling = "upper"
     phones: PhoneFormat = "(999)999-9999"
-    offsets: bool = False
-    """Whether times carry their UTC offset."""
+    offsets: Offsets = "none"
+    """Whether times carry a UTC offset: their own, or none because all are turned into UTC first (+0000)."""
     seconds: bool = True
     """Whether times of admission and discharge have seconds; MSH-7 always does."""
     event_times: bool = True
@@ -110,7 +112,7 @@ LAKESIDE: Final = Hospital(
     charset="UNICODE UTF-8",
     spelling="as-is",
     phones="components",
-    offsets=True,
+    offsets="local",
     event_times=False,
 )  # fmt: skip
 SONORA: Final = Hospital(
@@ -147,6 +149,7 @@ PRAIRIE: Final = Hospital(
     control_prefix="PH",
     spelling="bare",
     phones="9999999999",
+    offsets="utc",
     states_authority=False,
 )
 UNLISTED: Final = Hospital(

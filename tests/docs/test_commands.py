@@ -21,8 +21,10 @@ _PAGES: Final = all_pages()
 _COMMAND: Final = re.compile(r"(?:\$ )?(?:[A-Z_]+=\S+ )*(?:\.venv/bin/)?afterstay (?P<words>.+)")
 _SHELL: Final = ("", "sh", "console", "bash")
 _ENDS_A_COMMAND: Final = re.compile(r" (?:\||>|<|2>|&&|&|#|;) ?.*$")
-_SYNOPSIS: Final = re.compile(r"[\[\]…|]|\.\.\.|\bVERB\b")
+_SYNOPSIS: Final = re.compile(r"[\[\]…|]|\.\.\.")
+_INDENTED: Final = re.compile(r"^ {4}(afterstay .+)$", re.MULTILINE)
 _HOLDER_VALUES: Final = {
+    "VERB": "status",
     "N": "1",
     "PORT": "2575",
     "HOST:PORT": "127.0.0.1:2575",
@@ -45,7 +47,7 @@ def _is_parsed(words: list[str], *, data_known: bool) -> bool:
 def _names_a_verb(words: list[str]) -> bool:
     """Say whether the words before the first flag, value or bracket are a verb or a family of verbs."""
     verb = []
-    for word in words:
+    for word in (_HOLDER_VALUES.get(word, word) for word in words):
         if not re.fullmatch(r"[a-z]+", word):
             break
         verb.append(word)
@@ -53,10 +55,10 @@ def _names_a_verb(words: list[str]) -> bool:
 
 
 def _shell_commands(page: Page) -> Iterator[str]:
-    for block in page.blocks(*_SHELL):
-        for line in block.text.replace("\\\n", " ").splitlines():
-            if found := _COMMAND.match(line.strip()):
-                yield _ENDS_A_COMMAND.sub("", found["words"])
+    blocks = [block.text.replace("\\\n", " ") for block in page.blocks(*_SHELL)]
+    for line in "\n".join([*blocks, *_INDENTED.findall(page.prose)]).splitlines():
+        if found := _COMMAND.match(line.strip()):
+            yield _ENDS_A_COMMAND.sub("", found["words"])
 
 
 def _inline_commands(page: Page) -> Iterator[str]:
@@ -145,7 +147,7 @@ def _repository_texts() -> Iterator[tuple[str, str]]:
 
 
 _MACHINE_PATH: Final = re.compile("(?<![\\w.~$}])/" + "(?:work|home|root|Users|tmp)" + "/[\\w.-]")
-_REGISTRY: Final = re.compile("|".join(("pypi" + r"\.org", "pythonhosted" + r"\.org", "(?:extra-)?index" + "-url ")))
+_REGISTRY: Final = re.compile("|".join(("pypi" + r"\.org", "pythonhosted" + r"\.org", "--(?:extra-)?index" + "-url")))
 
 
 def test_no_file_names_a_folder_of_a_machine_or_a_registry() -> None:

@@ -7,6 +7,7 @@ told; both halves in any order, with repeats, in batches of any size. What peopl
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -36,7 +37,9 @@ def told(simulation: Simulation) -> list[tuple[bytes, datetime]]:
 
 def begin(household: Household, simulation: Simulation) -> None:
     feeds = read_feeds(
-        simulation.feeds_yaml.encode(), file="feeds.yaml", is_charset=lambda label: resolve_charset(label) is not None
+        simulation.feeds_yaml.encode(),
+        file=Path("feeds.yaml"),
+        is_charset=lambda label: resolve_charset(label) is not None,
     )
     household.reset(NOW, feeds=feeds, panel_csv=simulation.panel_csv)
 

@@ -51,12 +51,12 @@ HELD = replace(FOUND_CONTACT, status="on-hold")
 def test_tasks_are_held_against_the_expected_ones(
     expected: tuple[ExpectedTask, ...], found: tuple[OpenTask, ...], problems: list[tuple[str, str | None]]
 ) -> None:
-    differences = compare_tasks(expected, found)
+    differences = compare_tasks(expected, found, stories={"P1": "home"})
     assert [(one.problem, one.story) for one in differences] == problems
 
 
 def test_a_difference_shows_both_sides() -> None:
-    (difference,) = compare_tasks((CONTACT,), (HELD,))
+    (difference,) = compare_tasks((CONTACT,), (HELD,), stories={})
     assert difference.expected == FOUND_CONTACT
     assert difference.found == HELD
 

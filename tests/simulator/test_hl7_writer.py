@@ -71,6 +71,8 @@ def test_messages_are_as_long_as_real_ones(seed: int) -> None:
         (SONORA.feed, "PV1", 19, r""),
         (SONORA.feed, "PID", 3, r"\d{7}\^\^\^\^MR(~\w{11}\^\^\^CMS\^MC)?"),
         (SONORA.feed, "PV1", 36, r"([1-9]\d?|ZZ)?"),
+        (PRAIRIE.feed, "MSH", 7, r"\d{14}\+0000"),
+        (PRAIRIE.feed, "PV1", 45, r'(\d{14}\+0000|\d{8}|"")?'),
         (PRAIRIE.feed, "EVN", 7, r"FARGO|BILLINGS"),
         (PRAIRIE.feed, "PID", 5, r"[A-Z ^]+"),
         (PRAIRIE.feed, "PID", 11, r"[A-Z0-9 ^]+\^USA\^H"),

@@ -3,11 +3,12 @@
 import csv
 import io
 from collections import defaultdict
-from datetime import date
+from datetime import date, datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from services.simulator.hospitals import ALL, UNLISTED
+from services.simulator.hospitals import ALL, PRAIRIE, UNLISTED
 from services.simulator.stories.catalog import STORIES
 from services.simulator.streams import SimulatedMessage
 from services.simulator.truth import KINDS, ExpectedTask
@@ -90,6 +91,7 @@ OUTCOMES = {
     "double": NOBODY,
     "placeholders": NOBODY,
     "number-of-another": NOBODY,
+    "chart-of-a-relative": NOBODY,
     "same-number-elsewhere": NOBODY,
     "left-the-panel": NOBODY,
     "member-for-now": CALL,
@@ -104,7 +106,7 @@ OUTCOMES = {
     "records-merged": NOBODY,
     "home-and-record-changed": CALL,
 }
-ASKS = {"court", "admitted-here", "far-ahead", "number-of-another", "unmapped-class"}
+ASKS = {"court", "admitted-here", "far-ahead", "number-of-another", "chart-of-a-relative", "unmapped-class"}
 MAY_ASK = {"twin-off-the-panel", "namesake", "parent", "double", "placeholders"}
 
 
@@ -140,6 +142,9 @@ def test_nobody_is_expected_to_be_called_who_is_not_on_the_panel(seed: int) -> N
     assert {task.patient_id for task in told.expected} <= panel
 
 
+ZONES = {site.code: ZoneInfo(site.zone) for hospital in ALL for site in hospital.sites}
+
+
 def discharge_days(message: SimulatedMessage) -> set[date]:
     """Return the days that a message says the person left on: PV1-45, else EVN-6, else EVN-2."""
     parsed = read(message)
@@ -148,7 +153,15 @@ def discharge_days(message: SimulatedMessage) -> set[date]:
     texts = [field(parsed, "PV1", 45)]
     if field(parsed, "EVN", 1) == "A03" and not texts[0]:
         texts = [field(parsed, "EVN", 6) or field(parsed, "EVN", 2)]
-    return {date.fromisoformat(text[:8]) for text in texts if text[:1].isdigit()}
+    return {local_day(text, message) for text in texts if text[:1].isdigit()}
+
+
+def local_day(text: str, message: SimulatedMessage) -> date:
+    """Return the date, at the message's site, of a time that may have a UTC offset."""
+    if "+" not in text and "-" not in text:
+        return date.fromisoformat(text[:8])
+    site = field(read(message), "PV1", 3).split("^")[3]
+    return datetime.strptime(text, "%Y%m%d%H%M%S%z").astimezone(ZONES[site]).date()
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -185,6 +198,18 @@ def test_outcomes_that_depend_on_time_keep_away_from_its_edges() -> None:
 def test_discharges_in_different_stories_are_spread_over_the_service_period() -> None:
     days = {age for seed in SEEDS for age in ages_days(list(simulation(seed).expected))}
     assert days >= set(range(1, 27))
+
+
+def test_some_days_at_the_site_are_other_days_in_utc_and_in_the_feeds_zone() -> None:
+    """Else nobody would notice a date taken in the wrong zone."""
+    texts = [
+        (field(read(message), "PV1", 45), local_day(field(read(message), "PV1", 45), message))
+        for seed in SEEDS
+        for message in once_each(simulation(seed))
+        if message.feed == PRAIRIE.feed and "+0000" in field(read(message), "PV1", 45)
+    ]
+    assert any(date.fromisoformat(text[:8]) != day for text, day in texts)
+    assert any(date.fromisoformat(text[:8]) == day for text, day in texts)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -80,9 +80,9 @@ class DataFolder:
             engine.dispose()
         assert report.loaded, report
 
-    def receive(self, *messages: bytes, feeds: Feeds = FEEDS) -> None:
-        """Record messages in the log, as the listener does."""
-        asyncio.run(self._receive(messages, feeds))
+    def receive(self, *messages: bytes, feeds: Feeds = FEEDS, truncated: bool = False) -> None:
+        """Record messages in the log, as the listener does; `truncated` ones were broken off by their sender."""
+        asyncio.run(self._receive(messages, feeds, truncated=truncated))
 
     def consume(self) -> int:
         """Apply everything in the log that was not applied yet; return how many records that were."""
@@ -117,13 +117,14 @@ class DataFolder:
         finally:
             engine.dispose()
 
-    async def _receive(self, messages: Sequence[bytes], feeds: Feeds) -> None:
+    async def _receive(self, messages: Sequence[bytes], feeds: Feeds, *, truncated: bool) -> None:
         reception = Reception(feeds, control_ids=control_ids(self.now))
         publisher = await EmbeddedPublisher.open(self.path, on_failure=_refuse_failure, partitions=PARTITIONS)
         try:
             for raw in messages:
                 received_at = self.now + timedelta(seconds=next(self._receipts))
-                decision = reception.receive(Inbound(payload=raw, peer="", connection_id=1), received_at)
+                inbound = Inbound(payload=raw, peer="", connection_id=1, truncated=truncated)
+                decision = reception.receive(inbound, received_at)
                 await publisher.publish(
                     NewRecord(
                         topic=ADT_EVENTS,

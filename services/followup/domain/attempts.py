@@ -77,19 +77,31 @@ def problem_of(
 
     `discharged_on` is local to `zone`; it decides where the time of discharge is not known.
     """
+    left_at = start_of_local_day(discharged_on, zone) if discharged_at is None else discharged_at
+    return _contradiction(attempt) or _unfit_note(attempt.note) or _untimely(attempt.at, left_at, now)
+
+
+def _contradiction(attempt: Attempt) -> NotAllowed | None:
     if attempt.outcome == "reached" and attempt.reached is None:
         return _input("reached-missing", "Say who was reached: patient, guardian, caregiver or other.")
     if attempt.outcome in _NOBODY and attempt.reached is not None:
         return _input("reached-contradicts-outcome", f"With the outcome {attempt.outcome} nobody was reached.")
-    if attempt.note is not None and len(attempt.note) > NOTE_CHARS_MAX:
+    return None
+
+
+def _unfit_note(note: str | None) -> NotAllowed | None:
+    if note is not None and len(note) > NOTE_CHARS_MAX:
         return _input("note-too-long", f"A note has at most {NOTE_CHARS_MAX} characters.")
-    if attempt.note is not None and _UNPRINTABLE.search(attempt.note):
+    if note is not None and _UNPRINTABLE.search(note):
         return _input("note-unreadable", "A note is text: it has no control characters.")
-    if attempt.at > now:
+    return None
+
+
+def _untimely(at: datetime, left_at: datetime, now: datetime) -> NotAllowed | None:
+    if at > now:
         return _input("attempt-in-future", "An attempt is recorded after it was made: its time cannot be ahead of now.")
-    left_at = start_of_local_day(discharged_on, zone) if discharged_at is None else discharged_at
     # People write minutes. And a hospital's clock may run ahead: what is tried now was never tried too early.
-    if attempt.at + _MINUTE <= min(left_at, now):
+    if at + _MINUTE <= min(left_at, now):
         return _input("attempt-before-discharge", "An attempt from before the discharge does not count as follow-up.")
     return None
 

@@ -8,7 +8,7 @@ import msgspec
 import sqlalchemy as sa
 
 from services.followup.store.tables import audit_event, dead_letter, event
-from services.followup.usecases.dead_letters import KeptLetter, LetterId
+from services.followup.usecases.dead_letters import Action, KeptLetter, LetterId
 from services.followup.usecases.ports import DeadLetter
 from services.runtime.database import read_transaction, write_transaction
 
@@ -65,13 +65,20 @@ class SqlDeadLetters:
         with read_transaction(self._engine) as connection:
             return connection.execute(statement).scalar_one()
 
-    def audit(self, *, actor: str, at: datetime, letter: DeadLetter) -> None:
-        """Keep that somebody looked at the message of a dead letter."""
-        place = f"{letter.topic}/{letter.partition}/{letter.offset}"
-        detail = msgspec.json.encode({"event_id": letter.event_id, "reason": letter.reason}).decode()
-        row = {"at": at, "actor": actor, "action": "dead_letter.shown", "entity": place, "detail": detail}
+    def audit(self, action: Action, letters: Sequence[DeadLetter], *, actor: str, at: datetime) -> None:
+        """Keep that somebody looked at the messages of dead letters, or replayed them: one row each."""
+        rows = [
+            {
+                "at": at,
+                "actor": actor,
+                "action": action,
+                "entity": f"{letter.topic}/{letter.partition}/{letter.offset}",
+                "detail": msgspec.json.encode({"event_id": letter.event_id, "reason": letter.reason}).decode(),
+            }
+            for letter in letters
+        ]
         with write_transaction(self._engine) as connection:
-            connection.execute(sa.insert(audit_event).values(row))
+            connection.execute(sa.insert(audit_event), rows)
 
 
 def _kept(row: sa.RowMapping) -> KeptLetter:

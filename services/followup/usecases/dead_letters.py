@@ -8,7 +8,7 @@ listing shows reasons and places only; showing the message itself is an audited 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
 from services.followup.usecases.ports import DeadLetter
 
@@ -26,6 +26,8 @@ class KeptLetter:
     received_at: datetime | None
     acknowledged: str | None
 
+
+Action = Literal["dead_letter.shown", "dead_letter.replayed"]
 
 BEFORE_ALL: Final = (-1, -1)
 """The place before every dead letter."""
@@ -55,5 +57,5 @@ class DeadLetterStore(Protocol):
     def open_count(self) -> int:
         """Return how many dead letters are open."""
 
-    def audit(self, *, actor: str, at: datetime, letter: DeadLetter) -> None:
-        """Keep that somebody looked at the message of a dead letter."""
+    def audit(self, action: Action, letters: Sequence[DeadLetter], *, actor: str, at: datetime) -> None:
+        """Keep that somebody looked at the messages of dead letters, or replayed them: one row each."""

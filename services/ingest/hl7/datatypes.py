@@ -194,18 +194,23 @@ def _read_all(
     if not text:
         return ()
     marks = segment.delimiters
-    written = text.split(marks.repetition)
+    written = text.split(marks.repetition) if marks.repetition in text else [text]
     if len(written) > REPETITIONS_MAX:
         segment.note("repetitions-left-out", field)
         del written[REPETITIONS_MAX:]
-    values: list[_T | None]
-    if read_plain is not None and not (marks.escape in text or marks.subcomponent in text or NULL_TEXT[0] in text):
-        mark = marks.component
-        values = [read_plain([*one.split(mark), *_PADDING], segment, field) for one in written if one.strip(mark)]
-    else:
+    if read_plain is None or marks.escape in text or marks.subcomponent in text or NULL_TEXT[0] in text:
         nothing = marks.component + marks.subcomponent + NULL_TEXT[0]
-        values = [read(_Row(segment, field, one)) for one in written if one.strip(nothing)]
-    return tuple([value for value in values if value is not None])
+        rows = [_Row(segment, field, one) for one in written if one.strip(nothing)]
+        return tuple([value for row in rows if (value := read(row)) is not None])
+    mark = marks.component
+    values: list[_T] = []
+    for one in written:
+        if one.strip(mark):
+            row = one.split(mark)
+            row += _PADDING
+            if (value := read_plain(row, segment, field)) is not None:
+                values.append(value)
+    return tuple(values)
 
 
 def _noted(timestamp: TimestampText | None, segment: Segment, field: int) -> TimestampText | None:
@@ -232,18 +237,17 @@ def _cx(row: _Row) -> CX | None:
 
 
 def _plain_cx(row: _Plain, segment: Segment, field: int) -> CX | None:
-    identifier, _, _, authority, kind, facility, valid_from, valid_to, *_ = row
-    if not identifier:
+    if not row[0]:
         return None
     return CX(
-        identifier,
-        authority or None,
+        row[0],
+        row[3] or None,
         None,
         None,
-        kind or None,
-        facility or None,
-        _noted(parse_timestamp(valid_from), segment, field) if valid_from else None,
-        _noted(parse_timestamp(valid_to), segment, field) if valid_to else None,
+        row[4] or None,
+        row[5] or None,
+        _noted(parse_timestamp(row[6]), segment, field) if row[6] else None,
+        _noted(parse_timestamp(row[7]), segment, field) if row[7] else None,
     )
 
 
@@ -260,8 +264,7 @@ def _xpn(row: _Row) -> XPN:
 
 
 def _plain_xpn(row: _Plain, _segment: Segment, _field: int) -> XPN:
-    family, given, middle, suffix, prefix, _, kind, *_ = row
-    return XPN(family or None, None, given or None, middle or None, suffix or None, prefix or None, kind or None)
+    return XPN(row[0] or None, None, row[1] or None, row[2] or None, row[3] or None, row[4] or None, row[6] or None)
 
 
 def _xad(row: _Row) -> XAD:
@@ -278,8 +281,15 @@ def _xad(row: _Row) -> XAD:
 
 
 def _plain_xad(row: _Plain, _segment: Segment, _field: int) -> XAD:
-    street, other, city, state, zip_, country, kind, *_ = row
-    return XAD(street or None, other or None, city or None, state or None, zip_ or None, country or None, kind or None)
+    return XAD(
+        row[0] or None,
+        row[1] or None,
+        row[2] or None,
+        row[3] or None,
+        row[4] or None,
+        row[5] or None,
+        row[6] or None,
+    )
 
 
 def _xtn(row: _Row) -> XTN:
@@ -291,18 +301,18 @@ def _plain_xtn(row: _Plain, _segment: Segment, _field: int) -> XTN:
 
 
 def _dialable(row: _Plain) -> XTN:
-    written, use, equipment, email, country, area, local, extension, *_ = row
+    written, email = row[0], row[3]
     if "@" in written:
         email, written = email or written, ""
     return XTN(
-        written or row[11] or _dialed(country, area, local, extension),
-        use or None,
-        equipment or None,
+        written or row[11] or _dialed(*row[4:8]),
+        row[1] or None,
+        row[2] or None,
         email or None,
-        country or None,
-        area or None,
-        local or None,
-        extension or None,
+        row[4] or None,
+        row[5] or None,
+        row[6] or None,
+        row[7] or None,
     )
 
 

@@ -56,8 +56,8 @@ def tell_death_canceled(cast: Cast) -> Told:
     stay.discharge("20")
     _cancel_discharge(stay)
     stay.ends += timedelta(minutes=cast.rng.randint(1600, 3000))
-    stay.discharge("01")
-    return followed(stay, "The death was entered by mistake and canceled; the person went home.")
+    stay.discharge(cast.rng.choice(("01", "")))
+    return followed(stay, "The death was entered by mistake and canceled; the person left the hospital alive.")
 
 
 def tell_admission_canceled(cast: Cast) -> Told:

@@ -27,7 +27,7 @@ _TRANSFER: Final = ("02", "05", "65", "66")
 _POST_ACUTE: Final = ("03", "61", "62", "63")
 _CUSTODIAL: Final = ("04", "64")
 _TRANSFER_FRESH: Final = (3.0, 18.0)
-_TRANSFER_STALE: Final = (30.0, 26 * DAY_H)
+_TRANSFER_STALE: Final = (28.0, 6 * DAY_H)
 """A transfer waits 24 hours for an arrival elsewhere: both sides keep hours away from that edge."""
 _POST_ACUTE_FRESH: Final = (6.0, 12 * DAY_H)
 _POST_ACUTE_STALE: Final = (16 * DAY_H, 26 * DAY_H)

@@ -81,6 +81,16 @@ def tell_number_of_another(cast: Cast) -> Told:
     return asked(stay, "The number is a panel patient's, the person is not.", "whose record number is it?")
 
 
+def tell_chart_of_a_relative(cast: Cast) -> Told:
+    """Tell of a twin or a parent who was registered under the record number of a panel patient."""
+    subject = cast.member("record-number")
+    person = subject.registration.person
+    relative = cast.rng.choice((cast.population.twin_of, cast.population.parent_of))(person)
+    mixed_up = replace(subject.registration, person=relative, shows_mbi=False)
+    stay = _went_home(cast, Subject(registration=mixed_up, patient_id=None))
+    return asked(stay, "A relative was registered on a panel patient's chart.", "which of the two was it?")
+
+
 def tell_same_number_elsewhere(cast: Cast) -> Told:
     """Tell of a stranger whose number at this hospital is a panel patient's number at another one."""
     number = cast.population.number()
@@ -147,6 +157,7 @@ STORIES: Final = (
     Story(name="double", tell=tell_double),
     Story(name="placeholders", tell=tell_placeholders),
     Story(name="number-of-another", tell=tell_number_of_another),
+    Story(name="chart-of-a-relative", tell=tell_chart_of_a_relative, weight=2),
     Story(name="same-number-elsewhere", tell=tell_same_number_elsewhere),
     Story(name="left-the-panel", tell=tell_left_the_panel),
     Story(name="member-for-now", tell=tell_member_for_now),
