@@ -1,59 +1,58 @@
-"""The patient of an event: PID, PD1, NK1 and GT1 (HL7 v2.5.1 ch. 3.4.2, 3.4.10, 3.4.5 and 6.5.5), and CX fields.
+"""The patient of an event: PID, PD1, NK1 and GT1 (HL7 v2.5.1 ch. 3.4.2, 3.4.10, 3.4.5 and 6.5.5).
 
-Promises:
-
-- An identifier without an assigning authority gets the feed's only where it is a medical record number, an internal
-  number or untyped; never a Social Security, Medicare or license number, which would then match another person's.
-- Fillers (all zeros, 999-99-9999) are dropped with a finding: they would make one person of many.
-- Whatever else is written stays as written, trimmed; comparing it is follow-up's.
+Promise: whatever is written stays as written, trimmed; comparing it is follow-up's. What contradicts itself or is not
+in its table is a finding, never a guess.
 """
 
 import re
 from datetime import date
+from functools import lru_cache
 from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
 from schemas.events import Address, Contact, Identifier, Patient, PersonName, Phone
+from services.ingest.event_identifiers import SOCIAL_SECURITY, read_identifier, read_identifiers
 from services.ingest.event_times import read_time
-from services.ingest.feeds import FacilityProfile, FeedProfile, fold
-from services.ingest.hl7.datatypes import CX, read_cx, read_timestamp, read_xad, read_xpn, read_xtn
 from services.ingest.hl7.message import Message
 from services.ingest.hl7.segment import Segment
+from services.ingest.hl7.timestamps import TimestampText, parse_timestamp
 
 CONTACTS_MAX: Final = 50
 """Next of kin and guarantors read of one message: no person has as many."""
+BIRTH_DATES_CACHED_MAX: Final = 4_096
 
-_AUTHORITY_SUPPLIED: Final = frozenset({None, "MR", "MRN", "PI", "U"})
-"""Table 0203: medical record number, patient internal identifier, and unspecified, which is untyped in other words."""
-_SOCIAL_SECURITY: Final = frozenset({"SS", "SSN"})
-_MEDICARE: Final = "MC"
-_MEDICARE_NUMBER: Final = re.compile(  # the format of the Medicare Beneficiary Identifier, CMS, 2018
-    r"[1-9][AC-HJKMNP-RT-Y][0-9AC-HJKMNP-RT-Y][0-9]-?[AC-HJKMNP-RT-Y][0-9AC-HJKMNP-RT-Y][0-9]-?[AC-HJKMNP-RT-Y]{2}[0-9]{2}"
-)
-_FILLER_NUMBER: Final = re.compile(r"[0 -]*|9{6,}|[0 -]*N/?A|UNK(?:NOWN)?|NONE|NULL", re.IGNORECASE)
+_FIRST: Final = frozenset({1})  # XPN.1 and XAD.1 have subcomponents
+_SECOND: Final = frozenset({2})  # as XCN.2 has
 _FILLER_SSN: Final = re.compile(r"(\d)\1{8}|0000|9999|123456789|987654321|000\d{6}")
 _NOT_DIGITS: Final = re.compile(r"[^0-9]")
-_YES: Final = frozenset({"Y", "YES"})
-_NO: Final = frozenset({"N", "NO"})
+_SSN_LENGTHS: Final = (9, 4)
+_ANSWERS: Final = {"Y": True, "YES": True, "N": False, "NO": False}
 
 
 def read_patient(message: Message, zone: ZoneInfo, supplied: str | None) -> Patient:
-    """Read who the message is about, of several PID segments the first; ``supplied`` is the authority to fill in."""
+    """Read who the message is about, of several PID segments the first.
+
+    Args:
+        message: The message.
+        zone: In which times are read that state no offset.
+        supplied: The authority of record numbers that name none.
+    """
     pid = message.first("PID")
     if pid is None:
         return Patient()
-    note_repeated(message, "PID")
-    identifiers = next((found for field in (3, 2, 4) if (found := read_identifiers(pid, field, supplied))), ())
+    identifiers = (
+        read_identifiers(pid, 3, supplied) or read_identifiers(pid, 2, supplied) or read_identifiers(pid, 4, supplied)
+    )
     died_at = read_time(pid, 29, zone)
     return Patient(
         identifiers=identifiers,
         names=_names(pid, 5),
         birth_date=_birth_date(pid),
-        sex=fold(pid.component(8)) or None,
+        sex=pid.component(8).strip().upper() or None,
         addresses=_addresses(pid),
         phones=_phones(pid, 13) + _phones(pid, 14),
         ssn=_ssn(pid, identifiers),
-        language=_text(pid, 15) or _text(pid, 15, 2),
+        language=(pid.component(15) or pid.component(15, 2)).strip() or None,
         account=read_identifier(pid, 18),
         mother=read_identifiers(pid, 21, supplied),
         multiple_birth=_multiple_birth(pid),
@@ -64,108 +63,77 @@ def read_patient(message: Message, zone: ZoneInfo, supplied: str | None) -> Pati
     )
 
 
-def note_repeated(message: Message, segment_id: str) -> None:
-    """Note that of several segments of a name only the first is read."""
-    if len(message.all(segment_id)) > 1:
-        message.all(segment_id)[1].note("segment-repeated", 1)
-
-
-def supplied_authority(feed: FeedProfile, facility: FacilityProfile | None) -> str | None:
-    """Return the authority of record numbers that name none: the facility's, else the feed's."""
-    return (facility.authority if facility else None) or feed.authority
-
-
-def read_identifiers(segment: Segment, field: int, supplied: str | None) -> tuple[Identifier, ...]:
-    """Read CX identifiers, each once, fillers left out."""
-    found: dict[Identifier, None] = {}
-    for written in read_cx(segment, field):
-        value = written.id.strip()
-        if value[:1] in _FILLER_STARTS and _FILLER_NUMBER.fullmatch(value):
-            segment.note("identifier-filler", field)
-            continue
-        kind = _type_of(written, value)
-        if kind in _SOCIAL_SECURITY and _FILLER_SSN.fullmatch(_NOT_DIGITS.sub("", value)):
-            segment.note("identifier-filler", field)
-            continue
-        authority = _authority_of(written)
-        if authority is None and kind in _AUTHORITY_SUPPLIED:
-            authority = supplied
-        found[Identifier(value=value, authority=authority, type=kind)] = None
-    return tuple(found)
-
-
-def read_identifier(segment: Segment, field: int) -> Identifier | None:
-    """Read the first CX of a field with the authority that it names itself; an account or a visit number."""
-    value = segment.component(field).strip()
-    if not value:
+def person_or_id(segment: Segment | None, field: int) -> str | None:
+    """Read an XCN as people speak of a clinician, given name and family name; else its first component."""
+    rows = segment.rows(field, _SECOND) if segment is not None else ()
+    if not rows:
         return None
-    if _FILLER_NUMBER.fullmatch(value):
-        segment.note("identifier-filler", field)
-        return None
-    authority = segment.component(field, 4) or segment.component(field, 4, subcomponent=2)
-    return Identifier(value=value, authority=fold(authority) or None, type=fold(segment.component(field, 5)) or None)
-
-
-_FILLER_STARTS: Final = frozenset(("", *"09NUnu -"))
-
-
-def _authority_of(written: CX) -> str | None:
-    text = written.authority or written.authority_id
-    return fold(text) or None if text else None
-
-
-def _type_of(written: CX, value: str) -> str | None:
-    kind = fold(written.type) or None if written.type else None
-    # MB is "member number" of any plan; only a number of Medicare's form is Medicare's.
-    if kind == "MBI" or (kind == "MB" and _MEDICARE_NUMBER.fullmatch(value.upper())):
-        return _MEDICARE
-    return kind
+    row = rows[0]
+    return f"{row[2].strip()} {row[1].strip()}".strip() or row[0].strip() or None
 
 
 def _names(segment: Segment, field: int) -> tuple[PersonName, ...]:
-    return tuple(
-        [
-            PersonName(
-                family=_trimmed(one.family),
-                given=_trimmed(one.given),
-                middle=_trimmed(one.middle),
-                suffix=_trimmed(one.suffix),
-                use=_trimmed(one.type),
+    found = []
+    for row in segment.rows(field, _FIRST):
+        family, given = row[0].strip(), row[1].strip()
+        if family or given:
+            name = PersonName(
+                family=family or None,
+                given=given or None,
+                middle=row[2].strip() or None,
+                suffix=row[3].strip() or None,
+                use=row[6].strip() or None,
             )
-            for one in read_xpn(segment, field)
-            if (one.family and not one.family.isspace()) or (one.given and not one.given.isspace())
-        ]
-    )
+            found.append(name)
+    return tuple(found)
 
 
 def _addresses(pid: Segment) -> tuple[Address, ...]:
-    return tuple(
-        [
-            Address(
-                street=_trimmed(one.street),
-                city=_trimmed(one.city),
-                state=_trimmed(one.state),
-                zip=_trimmed(one.zip),
-                use=_trimmed(one.type),
-            )
-            for one in read_xad(pid, 11)
-        ]
-    )
+    found = [
+        Address(
+            street=row[0].strip() or None,
+            city=row[2].strip() or None,
+            state=row[3].strip() or None,
+            zip=row[4].strip() or None,
+            use=row[6].strip() or None,
+        )
+        for row in pid.rows(11, _FIRST)
+    ]
+    return tuple([one for one in found if one != _NOWHERE])
+
+
+_NOWHERE: Final = Address()
 
 
 def _phones(segment: Segment, field: int) -> tuple[Phone, ...]:
-    return tuple(
-        [
-            Phone(number=number, use=_trimmed(one.use))
-            for one in read_xtn(segment, field)
-            if (number := _trimmed(one.number)) is not None
-        ]
-    )
+    found = []
+    for row in segment.rows(field):
+        number = _number(row).strip()
+        if number:
+            found.append(Phone(number=number, use=row[1].strip() or None))
+    return tuple(found)
+
+
+def _number(row: list[str]) -> str:
+    """Return XTN.1 unless that is an address of e-mail, else XTN.12, else the number that XTN.5 to 8 give in parts."""
+    written = row[0]
+    if written and "@" not in written:
+        return written
+    country, area, local, extension = row[4:8]
+    if row[11] or not local:
+        return row[11]
+    prefix = f"+{country.removeprefix('+')}" if country else ""
+    return " ".join(part for part in (prefix, area, local, f"x{extension}" if extension else "") if part)
 
 
 def _birth_date(pid: Segment) -> date | None:
-    written = read_timestamp(pid, 7)
-    if written is None or written.local is None:
+    text = pid.component(7)
+    written = _parse_birth_date(text) if text else None
+    if written is None:
+        return None
+    for code in written.findings:
+        pid.note(code, 7)
+    if written.local is None:
         return None
     if written.precision in ("year", "month"):
         pid.note("birth-date-partial", 7)
@@ -173,21 +141,27 @@ def _birth_date(pid: Segment) -> date | None:
     return written.local.date()
 
 
+@lru_cache(maxsize=BIRTH_DATES_CACHED_MAX)
+def _parse_birth_date(text: str) -> TimestampText | None:
+    return parse_timestamp(text)
+
+
 def _ssn(pid: Segment, identifiers: tuple[Identifier, ...]) -> str | None:
     """Return nine digits, or the last four where that is all there is (masked, or by the sender's profile)."""
-    stated = [(pid.component(19), 19), *((one.value, 3) for one in identifiers if one.type in _SOCIAL_SECURITY)]
+    stated = [(pid.component(19), 19)]
+    stated += [(one.value, 3) for one in identifiers if one.type in SOCIAL_SECURITY]
     for text, field in stated:
-        digits = _NOT_DIGITS.sub("", text)
-        if not digits:
-            continue
-        if len(digits) in (4, 9) and not _FILLER_SSN.fullmatch(digits):
+        digits = _NOT_DIGITS.sub("", text) if text else ""
+        if len(digits) in _SSN_LENGTHS and not _FILLER_SSN.fullmatch(digits):
             return digits
-        pid.note("ssn-unusable", field)
+        if digits:
+            pid.note("ssn-unusable", field)
     return None
 
 
 def _multiple_birth(pid: Segment) -> bool | None:
-    return _yes_or_no(pid, 24) if pid.component(24) else (True if pid.component(25).strip() else None)
+    said = _yes_or_no(pid, 24)
+    return True if said is None and pid.component(25).strip() else said
 
 
 def _deceased(pid: Segment, *, dated: bool) -> bool | None:
@@ -199,51 +173,31 @@ def _deceased(pid: Segment, *, dated: bool) -> bool | None:
 
 
 def _yes_or_no(segment: Segment, field: int) -> bool | None:
-    word = fold(segment.component(field))
+    word = segment.component(field).strip().upper()
     if not word:
         return None
-    if word not in _YES and word not in _NO:
+    if word not in _ANSWERS:
         segment.note("yes-or-no-unknown", field)
-        return None
-    return word in _YES
+    return _ANSWERS.get(word)
 
 
 def _contacts(message: Message) -> tuple[Contact, ...]:
     kin, guarantors = message.all("NK1"), message.all("GT1")
     if len(kin) + len(guarantors) > CONTACTS_MAX:
         (guarantors or kin)[-1].note("contacts-left-out", 1)
-    read = [_contact("NK1", one, phone_field=5, relation_field=3) for one in kin[:CONTACTS_MAX]]
-    room = CONTACTS_MAX - len(read)
-    read += [_contact("GT1", one, phone_field=6, relation_field=11) for one in guarantors[:room]]
-    return tuple([contact for contact in read if contact is not None])
+    found = [_contact("NK1", one, name=2, relation=3, phone=5) for one in kin[:CONTACTS_MAX]]
+    if guarantors:
+        room = CONTACTS_MAX - len(found)
+        found += [_contact("GT1", one, name=3, relation=11, phone=6) for one in guarantors[:room]]
+    return tuple([one for one in found if one.name or one.phone])
 
 
-def _contact(
-    source: Literal["NK1", "GT1"], segment: Segment, *, phone_field: int, relation_field: int
-) -> Contact | None:
-    names, phones = _names(segment, 2 if source == "NK1" else 3), _phones(segment, phone_field)
-    if not names and not phones:
-        return None
+def _contact(source: Literal["NK1", "GT1"], segment: Segment, *, name: int, relation: int, phone: int) -> Contact:
+    names, phones, relations = _names(segment, name), _phones(segment, phone), segment.rows(relation)
     return Contact(
         source=source,
         name=names[0] if names else None,
-        relation=segment.component(relation_field, 2, subcomponent=0).strip() or _text(segment, relation_field),
+        relation=(relations[0][1] or relations[0][0]).strip() or None if relations else None,
         phone=phones[0].number if phones else None,
-        role=_text(segment, 7) if source == "NK1" else None,
+        role=segment.component(7).strip() or None if source == "NK1" else None,
     )
-
-
-def person_or_id(segment: Segment | None, field: int) -> str | None:
-    """Read an XCN as people know a clinician: given and family name, else what stands for them."""
-    if segment is None or not segment.field(field):
-        return None
-    name = f"{segment.component(field, 3)} {segment.component(field, 2)}".strip()
-    return name or _text(segment, field)
-
-
-def _text(segment: Segment, field: int, component: int = 1) -> str | None:
-    return segment.component(field, component).strip() or None
-
-
-def _trimmed(text: str | None) -> str | None:
-    return text.strip() or None if text else None

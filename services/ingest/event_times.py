@@ -28,10 +28,10 @@ def read_time(segment: Segment | None, field: int, zone: ZoneInfo) -> Timestamp 
     raw = segment.field(field)
     if not raw:
         return None
-    text = segment.value(field)
-    if not isinstance(text, str):
+    # No delimiter is a letter or digit, and most times are nothing else.
+    text, degree = (raw, "") if raw.isalnum() else (segment.component(field), segment.component(field, 2))
+    if not text:
         return None
-    degree = segment.component(field, 2) if segment.delimiters.component in raw else ""
     time, faults = _time_of(text, degree, zone)
     for code in faults:
         segment.note(code, field)

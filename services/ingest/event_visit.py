@@ -10,7 +10,8 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from schemas.events import Coded, Diagnosis, Facility, Merge, Visit
-from services.ingest.event_patient import note_repeated, person_or_id, read_identifier, read_identifiers
+from services.ingest.event_identifiers import read_identifier, read_identifiers
+from services.ingest.event_patient import person_or_id
 from services.ingest.event_times import read_time
 from services.ingest.feeds import FacilityProfile, FeedProfile, fold
 from services.ingest.hl7.message import Message
@@ -26,23 +27,26 @@ def facility_of(message: Message, feed: FeedProfile) -> tuple[Facility | None, F
     The code is looked for in PV1-3.4, EVN-7 and MSH-4 among the feed's facilities, in each by namespace and then by
     universal id; if none is there, the code is the first of PV1-3.4 and MSH-4 that is filled, in the feed's zone.
     """
-    header, pv1, evn = message.header, message.first("PV1"), message.first("EVN")
-    located = _hierarchic(pv1, 3, 4)
-    sending = (header.component(4).strip(), header.component(4, 2).strip()) if feed.facilities else ()
-    profile = feed.facility_of(*located, *_hierarchic(evn, 7, 0), *sending) if feed.facilities else None
+    header, pv1 = message.header, message.first("PV1")
+    located = pv1.component(3, 4).strip() if pv1 is not None else ""
+    profile = (feed.facility_of(located) or _listed(message, feed)) if feed.facilities else None
     if profile is not None:
         return Facility(code=profile.code, name=profile.name, zone=profile.zone.key), profile
-    code = next((one for one in (*located, header.component(4).strip()) if one), None)
+    code = located or (pv1.component(3, 4, subcomponent=2).strip() if pv1 is not None else "")
+    code = code or header.component(4).strip()
     return (Facility(code=code, zone=feed.zone.key) if code else None), None
 
 
-def _hierarchic(segment: Segment | None, field: int, component: int) -> tuple[str, ...]:
-    """Return namespace and universal id of an HD: of a component, or of a whole field where ``component`` is 0."""
-    if segment is None or not segment.field(field):
-        return ()
-    if component:
-        return segment.component(field, component).strip(), segment.component(field, component, subcomponent=2).strip()
-    return segment.component(field).strip(), segment.component(field, 2).strip()
+def _listed(message: Message, feed: FeedProfile) -> FacilityProfile | None:
+    """Look for a facility of the feed where the namespace of PV1-3.4 is none."""
+    header, pv1, evn = message.header, message.first("PV1"), message.first("EVN")
+    return feed.facility_of(
+        pv1.component(3, 4, subcomponent=2) if pv1 is not None else "",
+        evn.component(7) if evn is not None else "",
+        evn.component(7, 2) if evn is not None else "",
+        header.component(4),
+        header.component(4, 2),
+    )
 
 
 def read_visit(message: Message, feed: FeedProfile, facility: Facility | None, zone: ZoneInfo) -> Visit:
@@ -59,7 +63,6 @@ def read_visit(message: Message, feed: FeedProfile, facility: Facility | None, z
             movement_id=movement_id,
             movement_action=fold(movement_action) if movement_action else None,
         )
-    note_repeated(message, "PV1")
     return Visit(
         number=read_identifier(pv1, 19),
         class_=_class(pv1, feed),
@@ -114,16 +117,19 @@ def read_diagnoses(message: Message) -> tuple[Diagnosis, ...]:
     segments = message.all("DG1")
     if len(segments) > DIAGNOSES_MAX:
         segments[DIAGNOSES_MAX].note("diagnoses-left-out", 3)
-    read = [
-        Diagnosis(
-            code=_text(one, 3),
-            text=_words(one, 3, 2) or _words(one, 4),
-            system=_text(one, 3, 3) or _text(one, 2),
-            type=_text(one, 6),
-        )
-        for one in segments[:DIAGNOSES_MAX]
-    ]
+    read = [_diagnosis(one) for one in segments[:DIAGNOSES_MAX]]
     return tuple([one for one in read if one.code or one.text])
+
+
+def _diagnosis(dg1: Segment) -> Diagnosis:
+    rows = dg1.rows(3)
+    code, text, system = rows[0][:3] if rows else ("", "", "")
+    return Diagnosis(
+        code=code.strip() or None,
+        text=text.strip() or _words(dg1, 4),
+        system=system.strip() or _text(dg1, 2),
+        type=_text(dg1, 6),
+    )
 
 
 def read_merge(message: Message, supplied: str | None) -> Merge | None:
@@ -131,7 +137,6 @@ def read_merge(message: Message, supplied: str | None) -> Merge | None:
     mrg = message.first("MRG")
     if mrg is None:
         return None
-    note_repeated(message, "MRG")
     identifiers = read_identifiers(mrg, 1, supplied) or read_identifiers(mrg, 4, supplied)
     return Merge(identifiers=identifiers, account=read_identifier(mrg, 3), visit_number=read_identifier(mrg, 5))
 

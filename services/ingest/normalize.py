@@ -14,12 +14,14 @@ What is not for us gives an event of its header alone: nothing of a person is co
 import hashlib
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from schemas.events import AdtEvent, Finding, Intake, Kind, Patient, Processing, Timestamp, Visit, event_id_of
-from services.ingest.event_patient import read_patient, supplied_authority
+from services.ingest.event_identifiers import supplied_authority
+from services.ingest.event_patient import read_patient
 from services.ingest.event_times import is_not_a_date, read_time
 from services.ingest.event_visit import facility_of, read_diagnoses, read_merge, read_sensitivity, read_visit
 from services.ingest.feeds import FeedProfile, fold
@@ -53,7 +55,11 @@ KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
 _STRUCTURES: Final = {"ADT_A02": "A02", "ADT_A03": "A03", "ADT_A12": "A12"}
 """Message structures of one trigger only (table 0354); ADT_A01 alone stands for four."""
 
+SUBJECTS_CACHED_MAX: Final = 1_024
+"""Combinations of message type, trigger and structure that senders use: some dozens."""
+
 _UNKNOWN_FEED: Final = FeedProfile(name="", zone=ZoneInfo("UTC"), processing=frozenset())
+_READ_ONCE: Final = ("EVN", "PID", "PV1", "MRG")
 _NULL_BYTES: Final = NULL_TEXT.encode()
 _NULLABLE: Final = (
     ("PID", 3, "patient.identifiers"),
@@ -119,6 +125,7 @@ def normalize(message: Message, feed: FeedProfile | None, *, received_at: dateti
         or _why_no_discharge(message, subject.kind, visit, occurred_at)
         or ("merge-source-missing" if subject.kind == "merged" and not (merge and merge.identifiers) else None)
     )
+    _note_repeated(message)
     diagnoses, sensitivity = read_diagnoses(message), read_sensitivity(message)
     return AdtEvent(
         **_header_fields(message, feed, received_at),
@@ -178,16 +185,16 @@ def _header_event(
 
 def _header_fields(message: Message, feed: FeedProfile | None, received_at: datetime) -> dict[str, Any]:
     header = message.header
-    accept, application = header.component(15).strip(), header.component(16).strip()
+    accept, application = _head(header, 15), _head(header, 16)
     return {
         "event_id": _event_id(message.raw),
         "normalizer": NORMALIZER,
-        "feed": feed.name if feed else None,
-        "sending_application": header.component(3).strip() or None,
-        "sending_facility": header.component(4).strip() or None,
-        "control_id": header.component(10).strip() or None,
-        "hl7_version": header.component(12).strip() or None,
-        "acknowledgement_mode": (accept or None, application or None) if accept or application else None,
+        "feed": feed.name if feed is not None else None,
+        "sending_application": _head(header, 3),
+        "sending_facility": _head(header, 4),
+        "control_id": _head(header, 10),
+        "hl7_version": _head(header, 12),
+        "acknowledgement_mode": (accept, application) if accept or application else None,
         "processing": _processing(header, feed or _UNKNOWN_FEED),
         "received_at": received_at,
     }
@@ -195,6 +202,11 @@ def _header_fields(message: Message, feed: FeedProfile | None, received_at: date
 
 def _event_id(raw: bytes) -> str:
     return event_id_of(hashlib.sha256(raw).digest())
+
+
+def _head(header: Segment, field: int) -> str | None:
+    raw = header.field(field)
+    return raw if raw.isalnum() else header.component(field).strip() or None
 
 
 def _processing(header: Segment, feed: FeedProfile) -> Processing:
@@ -205,28 +217,32 @@ def _processing(header: Segment, feed: FeedProfile) -> Processing:
 
 
 def _read_subject(message: Message) -> _Subject:
-    """Read message type and trigger: MSH-9.2, else EVN-1, else the structure where only one trigger has it."""
-    header, evn = message.header, message.first("EVN")
-    stated, _, structure_alone = fold(header.component(9)).partition("_")
-    message_type = stated or None
-    trigger = fold(header.component(9, 2))
+    header, evn, marks = message.header, message.first("EVN"), message.delimiters
     recorded = fold(evn.component(1)) if evn is not None else ""
-    if message_type not in ("ADT", None):
-        return _Subject(message_type, trigger or None, refusal=_NOT_FOR_US_TYPE)
-    if not trigger:
-        structure = f"ADT_{structure_alone}" if structure_alone else fold(header.component(9, 3))
-        trigger = recorded or _STRUCTURES.get(structure, "")
-        header.note("trigger-guessed" if trigger else "trigger-missing", 9)
-    elif evn is not None and recorded and recorded != trigger:
-        evn.note("trigger-differs", 1)
-    if message_type is None:
-        header.note("message-type-missing", 9)
-    if not trigger:
-        return _Subject(message_type, None, refusal=_NO_TRIGGER)
-    kind = KINDS.get(trigger)
-    if kind is None:
-        return _Subject(message_type, trigger, refusal=_NOT_FOR_US_TRIGGER)
-    return _Subject(message_type, trigger, kind)
+    stated = header.field(9).partition(marks.repetition)[0]
+    subject, findings = _subject_of(*(*map(fold, stated.split(marks.component)), "", "", "")[:3], recorded)
+    for code in findings:
+        header.note(code, 9)
+    return subject
+
+
+@lru_cache(maxsize=SUBJECTS_CACHED_MAX)
+def _subject_of(stated: str, trigger: str, structure: str, recorded: str) -> tuple[_Subject, tuple[str, ...]]:
+    """Decide on type and trigger: MSH-9.2, else EVN-1, else the structure where only one trigger has it."""
+    message_type, _, rest = stated.partition("_")  # a structure alone, as ADT_A03
+    findings: list[str] = []
+    if message_type not in ("ADT", ""):
+        return _Subject(message_type, trigger or None, refusal=_NOT_FOR_US_TYPE), ()
+    if not message_type:
+        findings.append("message-type-missing")
+    if trigger:
+        findings += ["trigger-differs"] if recorded and recorded != trigger else []
+    else:
+        trigger = recorded or _STRUCTURES.get(stated if rest else structure, "")
+        findings.append("trigger-guessed" if trigger else "trigger-missing")
+    kind = KINDS.get(trigger, "other")
+    refusal = None if kind != "other" else _NOT_FOR_US_TRIGGER if trigger else _NO_TRIGGER
+    return _Subject(message_type or None, trigger or None, kind, refusal), tuple(findings)
 
 
 _NOT_FOR_US_TYPE: Final = Intake(outcome="not_for_us", reason="message-type-not-used")
@@ -281,6 +297,13 @@ def _nulls(message: Message, patient: Patient, visit: Visit) -> tuple[str, ...]:
             if not getattr(holder, "class_" if attribute == "class" else attribute):
                 names[name] = None
     return tuple(names)
+
+
+def _note_repeated(message: Message) -> None:
+    """Note that of several segments of these names only the first is read."""
+    for segment_id in _READ_ONCE:
+        if len(message.all(segment_id)) > 1:
+            message.all(segment_id)[1].note("segment-repeated", 1)
 
 
 def _findings(message: Message) -> tuple[Finding, ...]:

@@ -1,0 +1,1 @@
+"""Migrations: forward only, run by Alembic through `store.migrate`."""
