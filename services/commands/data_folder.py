@@ -10,7 +10,8 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from services.runtime.database import DATABASE_FILE, database_url, open_database, read_transaction
+from services.followup.store.migrate import HEAD, current_revision
+from services.runtime.database import DATABASE_FILE, database_url, open_database
 from services.runtime.errors import Permanent
 from services.runtime.eventlog.embedded.layout import LOG_FILE
 from services.runtime.eventlog.embedded.subscriber import EmbeddedSubscriber
@@ -46,7 +47,7 @@ def found_database(data: Path) -> Generator[sa.Engine | None]:
         return
     engine = open_database(database_url(data))
     try:
-        yield engine if _is_made(engine) else None
+        yield engine if _is_made(engine, data) else None
     finally:
         engine.dispose()
 
@@ -80,6 +81,12 @@ async def found_log(data: Path) -> AsyncGenerator[EmbeddedSubscriber | None]:
         await subscriber.close()
 
 
-def _is_made(engine: sa.Engine) -> bool:
-    with read_transaction(engine) as connection:
-        return sa.inspect(connection).has_table("stream_position")
+def _is_made(engine: sa.Engine, data: Path) -> bool:
+    revision = current_revision(engine)
+    if revision not in (None, HEAD):
+        raise Permanent(
+            "database-too-old",
+            f"the database is at revision {revision} and this release needs {HEAD}: start `afterstay run --data "
+            f"{data}` once, which brings it there",
+        )
+    return revision is not None

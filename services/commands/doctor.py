@@ -63,7 +63,7 @@ def _findings_in_data(data: Path) -> Iterator[Finding]:
     files = examined("files", lambda: examine_files(data))
     yield from files
     if all(one.level == "pass" for one in files):  # what is damaged cannot be asked anything
-        yield from examined("database", lambda: examine_database(data))
+        yield from examined("schema", lambda: examine_database(data))
         yield from examined("books", lambda: examine_books(data))
         yield from examined("clock", lambda: examine_clock(data, SystemClock()))
 

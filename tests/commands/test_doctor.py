@@ -3,6 +3,7 @@
 import fcntl
 import importlib.metadata
 import os
+import shutil
 import socket
 import sqlite3
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfoNotFoundError
 
 import pytest
 import sqlalchemy as sa
@@ -133,7 +135,7 @@ def test_a_disk_that_is_nearly_full_is_found(
     afterstay: Afterstay, folder: DataFolder, monkeypatch: pytest.MonkeyPatch, free: int, level: str
 ) -> None:
     usage = type("Usage", (), {"free": free})
-    monkeypatch.setattr(folder_checks.shutil, "disk_usage", lambda _path: usage)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage)
     finding(doctor(afterstay, folder), "space", level)
 
 
@@ -283,7 +285,16 @@ def test_missing_time_zone_data_is_found(
     afterstay: Afterstay, folder: DataFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unknown(_name: str) -> object:
-        raise machine_checks.ZoneInfoNotFoundError
+        raise ZoneInfoNotFoundError
 
     monkeypatch.setattr(machine_checks, "ZoneInfo", unknown)
     finding(doctor(afterstay, folder), "time-zones", "fail")
+
+
+@pytest.mark.parametrize("revision", ["0000", "9999"])
+def test_a_database_of_another_release_is_found(afterstay: Afterstay, folder: DataFolder, revision: str) -> None:
+    folder.execute(sa.text(f"UPDATE alembic_version SET version_num = '{revision}'"))
+
+    said = doctor(afterstay, folder)
+
+    assert revision in finding(said, "schema", "fail")["fix"]

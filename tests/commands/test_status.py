@@ -124,3 +124,21 @@ def test_a_folder_without_our_data_is_refused(afterstay: Afterstay, tmp_path: Pa
     assert said.err.startswith("afterstay: ")
     assert f"[{code}]" in said.err
     assert not (data / "afterstay.db").exists()
+
+
+def test_a_database_that_is_not_migrated_yet_counts_as_empty(afterstay: Afterstay, tmp_path: Path) -> None:
+    folder = DataFolder(tmp_path)
+    folder.receive(ADMIT)
+    folder.open().dispose()
+    (tmp_path / "afterstay.db").touch()
+
+    assert afterstay("status", "--data", tmp_path, "--json").json["pending"] == 1
+
+
+def test_a_database_of_a_later_release_is_refused(afterstay: Afterstay, folder: DataFolder) -> None:
+    folder.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+
+    said = afterstay("status", "--data", folder.path)
+
+    assert said.code == 1
+    assert "[database-too-new]" in said.err

@@ -61,6 +61,7 @@ OUTCOMES = {
     "admitted-again": CALL,
     # corrected
     "time-corrected": CALL,
+    "admission-time-corrected": CALL,
     "class-to-observation": CALL,
     "class-to-outpatient": NOBODY,
     "class-learned": CALL,

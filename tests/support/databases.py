@@ -4,8 +4,8 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from services.followup.store import tables
-from services.runtime.database import DATABASE_FILE, database_url, open_database, write_transaction
+from services.followup.store.migrate import migrate
+from services.runtime.database import DATABASE_FILE, database_url, open_database
 
 
 def copy_empty_database(folder: Path) -> Path:
@@ -20,7 +20,6 @@ def _empty_database() -> bytes:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         engine = open_database(database_url(folder))
-        with write_transaction(engine) as connection:
-            tables.metadata.create_all(connection)
+        migrate(engine)
         engine.dispose()  # the last connection takes the write-ahead log into the file
         return (folder / DATABASE_FILE).read_bytes()

@@ -38,6 +38,7 @@ _REST_COLUMNS: Final = ("effective_to", "pcp")
 _STAGED_COLUMNS: Final = ("row", "patient_id", *PERSON_COLUMNS, "identifiers", *MEMBERSHIP_COLUMNS)
 
 _CREATE: Final = (
+    "PRAGMA query_only = OFF",  # a connection of the pool may have read before
     "PRAGMA temp_store = FILE",
     f"PRAGMA temp.cache_size = -{TEMP_CACHE_KIB}",
     f"PRAGMA main.cache_size = -{TEMP_CACHE_KIB}",

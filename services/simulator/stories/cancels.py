@@ -51,13 +51,13 @@ def tell_cancel_was_wrong(cast: Cast) -> Told:
 
 
 def tell_death_canceled(cast: Cast) -> Told:
-    """Tell of a death that was a mistake: the person went home later."""
+    """Tell of a death that was a mistake: the person left later."""
     stay = begin(cast, cast.ago(*ROOMY))
     stay.discharge("20")
     _cancel_discharge(stay)
     stay.ends += timedelta(minutes=cast.rng.randint(1600, 3000))
-    stay.discharge(cast.rng.choice(("01", "")))
-    return followed(stay, "The death was entered by mistake and canceled; the person left the hospital alive.")
+    stay.discharge("")
+    return followed(stay, "The death was canceled as a mistake; the person left later, nobody says where to.")
 
 
 def tell_admission_canceled(cast: Cast) -> Told:

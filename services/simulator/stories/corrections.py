@@ -28,6 +28,14 @@ def tell_time_corrected(cast: Cast) -> Told:
     return followed(stay, "The date of the discharge was corrected: the corrected one counts.")
 
 
+def tell_admission_time_corrected(cast: Cast) -> Told:
+    """Tell of an admission whose time was wrong by some minutes."""
+    stay = begin(cast, cast.ago(*ROOMY))
+    stay.say("A08", stay.later(0.1, 0.3), admitted=stay.begins + timedelta(minutes=cast.rng.randint(-40, 40)))
+    stay.discharge(cast.rng.choice(HOME))
+    return followed(stay, "The time of the admission was corrected by some minutes: it is one stay all the same.")
+
+
 def tell_class_to_observation(cast: Cast) -> Told:
     """Tell of an inpatient stay that billing made an observation stay afterwards, or the other way round."""
     first, second = cast.rng.choice((("IMP", "OBSENC"), ("OBSENC", "IMP")))
@@ -95,6 +103,7 @@ def _lasts_days(stay: Stay) -> bool:
 
 STORIES: Final = (
     Story(name="time-corrected", tell=tell_time_corrected, weight=4),
+    Story(name="admission-time-corrected", tell=tell_admission_time_corrected, weight=2),
     Story(name="class-to-observation", tell=tell_class_to_observation),
     Story(name="class-to-outpatient", tell=tell_class_to_outpatient),
     Story(name="class-learned", tell=tell_class_learned),

@@ -27,7 +27,7 @@ _TRANSFER: Final = ("02", "05", "65", "66")
 _POST_ACUTE: Final = ("03", "61", "62", "63")
 _CUSTODIAL: Final = ("04", "64")
 _TRANSFER_FRESH: Final = (3.0, 18.0)
-_TRANSFER_STALE: Final = (28.0, 6 * DAY_H)
+_TRANSFER_STALE: Final = ((28.0, 44.0), (44.0, 26 * DAY_H))
 """A transfer waits 24 hours for an arrival elsewhere: both sides keep hours away from that edge."""
 _POST_ACUTE_FRESH: Final = (6.0, 12 * DAY_H)
 _POST_ACUTE_STALE: Final = (16 * DAY_H, 26 * DAY_H)
@@ -69,7 +69,7 @@ def tell_transferred(cast: Cast) -> Told:
 
 def tell_transferred_and_lost(cast: Cast) -> Told:
     """Tell of a transfer after which nobody was seen to arrive."""
-    stay = begin(cast, cast.ago(*_TRANSFER_STALE))
+    stay = begin(cast, cast.ago(*cast.rng.choice(_TRANSFER_STALE)))
     stay.discharge(cast.rng.choice(_TRANSFER))
     return followed(stay, "Was taken to another hospital more than a day ago and arrived nowhere: find out.")
 
@@ -123,7 +123,7 @@ def tell_unknown_destination(cast: Cast) -> Told:
 
 def tell_admitted_here(cast: Cast) -> Told:
     """Tell of a discharge into the same hospital after which no admission was seen."""
-    stay = begin(cast, cast.ago(*_TRANSFER_STALE))
+    stay = begin(cast, cast.ago(*cast.rng.choice(_TRANSFER_STALE)))
     stay.discharge("09")
     return asked(stay, "Said to be admitted to the same hospital, and was not.", "admitted here, or gone?")
 

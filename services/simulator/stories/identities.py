@@ -14,8 +14,9 @@ from services.simulator.statements import Registration
 from services.simulator.stays import Stay
 from services.simulator.stories.telling import HOME, RECENT, Story, Told, asked, begin, followed, nothing
 
-_PLACEHOLDER_PHONES: Final = ("9999999999", "0000000000")
-_PLACEHOLDER_SSNS: Final = ("999-99-9999", "000000000")
+_FILLER_PHONES: Final = ("9999999999", "0000000000")
+_FILLER_SSNS: Final = (("9999", "999-99-9999"), ("9999", "XXX-XX-9999"), ("0000", "000000000"), ("0000", "0000"))
+"""What the panel has beside what the hospital writes."""
 
 
 def tell_stranger(cast: Cast) -> Told:
@@ -60,14 +61,15 @@ def tell_double(cast: Cast) -> Told:
 
 def tell_placeholders(cast: Cast) -> Told:
     """Tell of a double whose telephone and social security number are the same fillers as on the panel."""
-    phone = cast.rng.choice(_PLACEHOLDER_PHONES)
-    person = replace(cast.population.person(), phone=phone, ssn4=cast.rng.choice(("9999", "0000")))
+    phone = cast.rng.choice(_FILLER_PHONES)
+    ssn4, ssn = cast.rng.choice(_FILLER_SSNS)
+    person = replace(cast.population.person(), phone=phone, ssn4=ssn4)
     cast.enroll(person)
     registration = Registration(
         person=cast.population.double_of(person),
         record_number=cast.population.number(),
         placeholder_phone=phone,
-        placeholder_ssn=cast.rng.choice(_PLACEHOLDER_SSNS),
+        placeholder_ssn=ssn,
     )
     stay = _went_home(cast, Subject(registration=registration, patient_id=None))
     return asked_or_nothing(stay, "Same name and birth date as somebody on the panel; what else agrees is filler.")

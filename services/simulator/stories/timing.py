@@ -32,11 +32,13 @@ def tell_update_only(cast: Cast) -> Told:
 
 
 def tell_expected_only(cast: Cast) -> Told:
-    """Tell of times of discharge that were expectations: nobody said that the person left."""
+    """Tell of a time of discharge that was an expectation and is still on file when it has passed."""
     stay = begin(cast, cast.ago(5 * DAY_H, 10 * DAY_H), act_class="IMP")
     planned = stay.later(30, 60)
-    stay.say("A08", stay.later(0.2, 2), discharged=planned)
-    return nothing(stay, "A planned time of discharge passed without a discharge: still in.")
+    stay.say(cast.rng.choice(("A08", "A02")), stay.later(0.2, 2), discharged=planned)
+    if cast.rng.random() < 0.7:
+        stay.say("A08", planned + timedelta(minutes=cast.rng.randint(60, 1200)))
+    return nothing(stay, "A planned time of discharge passed, and nobody said that the person left: still in.")
 
 
 def tell_expected_then_left(cast: Cast) -> Told:
