@@ -14,7 +14,8 @@ quiet = {"socket.gethostname"}
 def watch(event, args):
     if event.startswith(("socket.", "subprocess.", "os.system", "sqlite3.connect")) and event not in quiet:
         effects.append(event)
-    if event == "open" and isinstance(args[1], str) and set(args[1]) & set("wax+") and "__pycache__" not in str(args[0]):
+    writes = event == "open" and isinstance(args[1], str) and set(args[1]) & set("wax+")
+    if writes and "__pycache__" not in str(args[0]):
         effects.append(f"open {args[0]} {args[1]}")
 # Libraries probe the machine when they are imported; that is theirs. Ours come after.
 import alembic, apscheduler.schedulers.asyncio, fastapi, holidays, jinja2, msgspec, rich.live, sqlalchemy, structlog

@@ -3,7 +3,7 @@
 import socket
 import threading
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 
 from services.ingest.hl7.ack import AckCode, build_ack
@@ -53,8 +53,10 @@ def listening(answer: Answer) -> Generator[Listener]:
         try:
             yield listener
         finally:
-            server.close()
+            with suppress(OSError):
+                server.shutdown(socket.SHUT_RDWR)  # wakes who still waits for a connection
             thread.join(WAIT_S)
+            assert not thread.is_alive()
 
 
 def answered(code: AckCode, text: str | None = None) -> Answer:

@@ -22,13 +22,21 @@ NOBODY = adt("A01", sent="20261117090000", control_id="M5", mrn="", name="", bir
 NOT_HL7 = b"hello\r"
 
 
-@pytest.fixture
-def parked(folder: DataFolder) -> DataFolder:
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> DataFolder:
     """A folder that heard of a discharge from a sender that no feed named, and of something that is no message."""
+    folder = DataFolder(tmp_path_factory.mktemp("told"))
+    folder.make_database()
     folder.load_panel()
     folder.receive(DISCHARGE, NOT_HL7, feeds=Feeds())
     folder.consume()
     return folder
+
+
+@pytest.fixture
+def parked(told: DataFolder, tmp_path: Path) -> DataFolder:
+    """A copy of it."""
+    return told.copy_to(tmp_path / "parked")
 
 
 @pytest.fixture

@@ -15,13 +15,21 @@ DISCHARGE = adt("A03", sent="20261120143000", control_id="M2", admitted="2026111
 WHO = ("Rivera", "Ana", "1952", "217", "0142", "Spanish", "V1001")
 
 
-@pytest.fixture
-def worked(folder: DataFolder) -> DataFolder:
-    """A folder with the two tasks of one discharge."""
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> DataFolder:
+    """A folder with the two tasks of one discharge, to copy."""
+    folder = DataFolder(tmp_path_factory.mktemp("told"))
+    folder.make_database()
     folder.load_panel()
     folder.receive(DISCHARGE)
     folder.consume()
     return folder
+
+
+@pytest.fixture
+def worked(told: DataFolder, tmp_path: Path) -> DataFolder:
+    """A folder with the two tasks of one discharge."""
+    return told.copy_to(tmp_path / "worked")
 
 
 def contact_of(afterstay: Afterstay, folder: DataFolder) -> dict[str, Any]:

@@ -94,7 +94,7 @@ def test_a_discharge_of_your_own_becomes_two_tasks_on_the_screen(tmp_path: Path)
     assert install.strip() == "make install"
     _run(_in_place(feeds), tmp_path)
     with _serving(run, tmp_path) as ready:
-        _run(_in_place(panel).rstrip() + " --debug", tmp_path)
+        _run(_in_place(panel), tmp_path)
         answer = _run(_in_place(send, **{"127.0.0.1:2575": ready["mllp"]}), tmp_path)
         assert answer.split()[:2] == ["AA", "1"]
         items = _eventually_open(ready["http"])

@@ -5,6 +5,7 @@ worker does, on the panel that was loaded.
 """
 
 import asyncio
+import shutil
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -60,6 +61,12 @@ class DataFolder:
         self.path = path
         self.now = now
         self._receipts = count()
+
+    def copy_to(self, path: Path) -> "DataFolder":
+        """Return another folder with the same files, which is cheaper than to tell it everything again."""
+        copied = DataFolder(path, now=self.now)
+        shutil.copytree(self.path, path, dirs_exist_ok=True)
+        return copied
 
     def make_database(self) -> None:
         """Make the database, empty."""

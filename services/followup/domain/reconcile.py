@@ -20,6 +20,12 @@ from services.followup.domain.tasks import PROTOCOL_ACTOR, Status, Task
 MOVED_WARNING: Final = "dates-moved"
 """Flag on a row whose dates moved after somebody had claimed it or tried."""
 
+HOLD_WORDS: Final = {
+    "transferred": "transferred to another hospital, arrival not seen yet",
+    "post-acute": "went on to post-acute care, whose discharge starts the work",
+}
+"""Reasons of a hold in words that a coordinator reads on the row."""
+
 ChangeKind = Literal["withdrawn", "moved", "held", "resumed", "reopened", "annotated", "rehomed", "opened"]
 
 _ORDER: Final[dict[ChangeKind, int]] = {
@@ -211,8 +217,9 @@ def _status_of(task: Task, item: PlanItem) -> Status:
 
 
 def _hold_text(item: PlanItem) -> str:
-    until = f", look again on {item.check_on.isoformat()}" if item.check_on else ""
-    return f"on hold: {item.hold_reason}{until}"
+    reason = item.hold_reason or ""
+    until = f"; look again on {item.check_on.isoformat()}" if item.check_on else ""
+    return f"on hold: {HOLD_WORDS.get(reason, reason)}{until}"
 
 
 def _change_kind(before: Task, after: Task, *, moved: bool) -> ChangeKind:

@@ -175,9 +175,7 @@ class SqlStaging:
 
     def _comparison(self, today: date) -> Comparison:
         run = self._connection.exec_driver_sql
-        by_outcome: dict[str, int] = dict(
-            run(f"SELECT outcome, count(*) FROM ({_OUTCOMES}) GROUP BY outcome").all()
-        )
+        by_outcome: dict[str, int] = dict(run(f"SELECT outcome, count(*) FROM ({_OUTCOMES}) GROUP BY outcome").all())
         (ended,) = run("SELECT count(*) FROM staged_end").one()
         before, dropped = run(_DROPPED, (today.isoformat(),)).one()
         return Comparison(

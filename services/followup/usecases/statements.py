@@ -105,14 +105,14 @@ def statement_of(event: AdtEvent) -> Statement:
 
 
 def _visit_authority(event: AdtEvent) -> str | None:
-    """PV1-19.4, else the authority of the first record number; never PV1-3.4 (rule 6)."""
+    """PV1-19.4, else the authority of the first record number, else the feed; never PV1-3.4 (rule 6)."""
     number = event.visit.number
     if number is None:
         return None
     if number.authority:
         return number.authority
     ranked = [one for one in event.patient.identifiers if one.type in _RECORD_TYPES and one.authority]
-    return ranked[0].authority if ranked else None
+    return ranked[0].authority if ranked else f"feed:{event.feed or ''}"
 
 
 def _stated(timestamp: Timestamp | None) -> StatedTime | None:

@@ -41,6 +41,7 @@ def test_a_visit_number_without_authority_takes_that_of_the_first_record_number(
     stated = statement_of(event(mrn="1EG4TE5MK73^^^CMS^MC~1001^^^MERCY^MR"))
     assert (stated.visit_authority, stated.visit_number) == ("MERCY", "V1001")
     assert statement_of(event(number="V1^^^STJOHN")).visit_authority == "STJOHN"
+    assert statement_of(event(mrn="1EG4TE5MK73^^^CMS^MC")).visit_authority == "feed:mercy"
     assert statement_of(event(number="")).visit_number is None
 
 

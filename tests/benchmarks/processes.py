@@ -1,0 +1,161 @@
+"""The processes of a benchmark: started, waited for, measured as the operating system accounts them, and ended.
+
+A server says in one line of JSON that it is ready; a load says in one line of JSON what it measured. Whatever happens,
+the processes that were started here are ended, by their own ids, and no others.
+"""
+
+import contextlib
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+
+from services.runtime.database import DATABASE_FILE
+from tests.benchmarks.crowd import FEEDS, panel_csv
+
+ROOT: Final = Path(__file__).parents[2]
+READY_WITHIN_S: Final = 60.0
+END_WITHIN_S: Final = 20.0
+LOAD_WITHIN_S: Final = 120.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """A process that takes messages: where, and which processes' time counts, by what they are called."""
+
+    port: int
+    processes: dict[str, psutil.Process]
+
+
+def prepare_template(folder: Path) -> Path:
+    """Make a data folder with a panel of 10,000 people and the feeds file beside it; return the database to copy."""
+    folder.mkdir()
+    (folder / "panel.csv").write_text(panel_csv(), encoding="ascii")
+    (folder / "feeds.yaml").write_text(FEEDS, encoding="ascii")
+    data = folder / "data"
+    with _started(["services.cli", "run", "--data", str(data), *_PORTS], folder / "run.err"):
+        pass  # makes the database
+    _finished(["services.cli", "panel", "import", str(folder / "panel.csv"), "--data", str(data)])
+    return data / DATABASE_FILE
+
+
+@contextmanager
+def afterstay_run(folder: Path, template: Path) -> Iterator[Server]:
+    """Run `afterstay run` on a fresh data folder with the panel in it."""
+    data = folder / "data"
+    data.mkdir(parents=True)
+    (data / DATABASE_FILE).write_bytes(template.read_bytes())
+    feeds = template.parents[1] / "feeds.yaml"
+    words = ["services.cli", "run", "--data", str(data), "--feeds", str(feeds), "--log-level", "warning", *_PORTS]
+    with _started(words, folder / "run.err") as (process, ready):
+        (worker,) = process.children()
+        yield Server(port=int(ready["mllp"].rpartition(":")[2]), processes={"listener": process, "worker": worker})
+
+
+@contextmanager
+def listener_alone(folder: Path, template: Path) -> Iterator[Server]:
+    """Run the listener without a worker, on a fresh data folder."""
+    feeds = template.parents[1] / "feeds.yaml"
+    words = ["tests.benchmarks.listener_alone", str(folder / "data"), str(feeds)]
+    folder.mkdir(parents=True)
+    with _started(words, folder / "listener.err") as (process, ready):
+        yield Server(port=ready["port"], processes={"listener": process})
+
+
+@contextmanager
+def python_hl7(folder: Path) -> Iterator[Server]:
+    """Run python-hl7's server, which answers and stores nothing."""
+    folder.mkdir(parents=True)
+    with _started(["tests.benchmarks.python_hl7_server"], folder / "server.err") as (process, ready):
+        yield Server(port=ready["port"], processes={"listener": process})
+
+
+def run_load(words: list[str]) -> dict[str, Any]:
+    """Run a load to its end and return what it measured."""
+    found: dict[str, Any] = json.loads(_finished(words))
+    return found
+
+
+_PORTS = ("--mllp-port", "0", "--http-port", "0")
+
+
+def _finished(words: list[str]) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", *words],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        timeout=LOAD_WITHIN_S,
+        check=False,
+        text=True,
+    )
+    if done.returncode:
+        sys.exit(f"benchmark: {words[0]} ended with {done.returncode}; what it said stands above")
+    return done.stdout
+
+
+@contextmanager
+def _started(words: list[str], errors: Path) -> Iterator[tuple[psutil.Process, dict[str, Any]]]:
+    with errors.open("wb") as stderr:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *words],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+        )
+    assert process.stdout is not None
+    family = [psutil.Process(process.pid)]
+    try:
+        said = process.stdout.readline()  # it ends or says so: `run` waits for its worker no longer than a minute
+        if not said:
+            sys.exit(f"benchmark: {words[0]} did not start: {errors.read_text(encoding='utf-8')[-2000:]}")
+        family += family[0].children()
+        yield family[0], json.loads(said)
+        _check_quiet(errors)
+    finally:
+        _end(process, family)
+
+
+def _check_quiet(errors: Path) -> None:
+    """Refuse a measurement of something that complained."""
+    said = errors.read_text(encoding="utf-8")
+    if '"error"' in said or '"critical"' in said or "Traceback" in said:
+        sys.exit(f"benchmark: a server complained: {said[-2000:]}")
+
+
+def _end(process: subprocess.Popen[str], family: list[psutil.Process]) -> None:
+    process.terminate()
+    try:
+        process.wait(timeout=END_WITHIN_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
+    for one in family[1:]:  # a worker leaves with its listener; psutil knows a process by its birth too
+        with contextlib.suppress(psutil.Error):
+            one.wait(timeout=END_WITHIN_S)
+        with contextlib.suppress(psutil.Error):
+            one.kill()
+
+
+def cpu_s(process: psutil.Process) -> float:
+    """Return the processor time, user and system, of all threads of a process so far."""
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+def until_deadline(within_s: float) -> Iterator[float]:
+    """Yield the seconds since the start until the time is over."""
+    began = time.monotonic()
+    while (since := time.monotonic() - began) < within_s:
+        yield since
