@@ -62,7 +62,9 @@ def replay(arguments: Arguments) -> int:
     usable = sum(one.still is None for one in rereads)
     _report(arguments, rereads, usable if arguments.dry_run else revived)
     if usable and revived < usable and not arguments.dry_run:
-        tell(f"{usable - revived} read well but were not applied: something else has dealt with them meanwhile")
+        tell(
+            f"{usable - revived} read well but were not applied: they are dead letters no more, or never were an event"
+        )
     return REFUSED if arguments.letters and usable < len(rereads) else OK
 
 

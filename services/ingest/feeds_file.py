@@ -103,7 +103,7 @@ class _Reading:
         entries = self.nodes.record(root, "the file", _TOP_KEYS) if root is not None else None
         if entries is None:
             return Feeds()
-        if not entries and root is not None:
+        if root is not None and not root.value:
             self.nodes.refuse(root, _NOTHING)
         listed = self.nodes.sequence(entries["feeds"], "`feeds`") if "feeds" in entries else []
         profiles = [profile for node in listed if (profile := self._profile(node, "a feed", _SENDER_KEYS))]

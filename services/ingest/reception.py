@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from schemas.events import AdtEvent
 from services.ingest.feeds import FeedProfile, Feeds
@@ -64,6 +64,13 @@ class _Read:
     feed: FeedProfile | None
 
 
+class Normalizer(Protocol):
+    """Makes the event of a message; `normalize` is the one."""
+
+    def __call__(self, message: Message, feed: FeedProfile | None, *, received_at: datetime) -> AdtEvent:
+        """Return the event."""
+
+
 def control_ids(started_at: datetime) -> Iterator[str]:
     """Return control ids of our own, unlike those of any other start: MSH-10 holds 20 characters up to v2.7."""
     prefix = f"{to_timestamp_us(started_at):x}"
@@ -73,9 +80,10 @@ def control_ids(started_at: datetime) -> Iterator[str]:
 class Reception:
     """Decides for one frame after the other; it keeps nothing but the count of its own control ids."""
 
-    def __init__(self, feeds: Feeds, *, control_ids: Iterator[str]) -> None:
+    def __init__(self, feeds: Feeds, *, control_ids: Iterator[str], normalizer: Normalizer = normalize) -> None:
         self._feeds = feeds
         self._control_ids = control_ids
+        self._normalizer = normalizer
 
     def receive(self, inbound: Inbound, received_at: datetime) -> Decision:
         """Return what to record and what to answer."""
@@ -100,9 +108,19 @@ class Reception:
                 text=told.text,
             )
             return Decision(event, "AR", answer)
-        event = _normalize(message, feed, received_at)
+        event = self._normalize(message, feed, received_at)
         answer = build_ack(message, code="AA", control_id=next(self._control_ids), sent_at=received_at)
         return Decision(event, "AA", answer)
+
+    def _normalize(self, message: Message, feed: FeedProfile | None, received_at: datetime) -> AdtEvent:
+        try:
+            return self._normalizer(message, feed, received_at=received_at)
+        except Exception as error:  # noqa: BLE001 - see below
+            # A defect of ours that one message brings out. Without an answer its sender would send it forever and
+            # nothing behind it; so it is kept, parked where people see it, and replayed once we are mended.
+            event = parked_event(message, feed, NORMALIZER_FAILED, received_at=received_at)
+            _log.error("normalizer_failed", event_id=event.event_id, feed=event.feed, exc_info=error)
+            return event
 
     def _read(self, raw: bytes) -> _Read:
         message = parse(raw)
@@ -131,14 +149,3 @@ def _why_refused(inbound: Inbound, message: Message) -> str | None:
     if any(finding.code == SEVERAL_MESSAGES for finding in message.findings):
         return SEVERAL_MESSAGES
     return None
-
-
-def _normalize(message: Message, feed: FeedProfile | None, received_at: datetime) -> AdtEvent:
-    try:
-        return normalize(message, feed, received_at=received_at)
-    except Exception as error:  # noqa: BLE001 - see below
-        # A defect of ours that one message brings out. Without an answer its sender would send it forever and nothing
-        # behind it; so it is kept, parked where people see it, and replayed once we are mended.
-        event = parked_event(message, feed, NORMALIZER_FAILED, received_at=received_at)
-        _log.error("normalizer_failed", event_id=event.event_id, feed=event.feed, exc_info=error)
-        return event

@@ -78,7 +78,7 @@ def _check_durable(data: Path, sent: int) -> None:
     """Refuse a measurement unless the log holds exactly the messages that were answered AA."""
     reader = LogReader(data)
     try:
-        stored = sum(reader.end(ADT_EVENTS, partition) for partition in reader.partitions(ADT_EVENTS))
+        stored = sum(reader.end_offsets(ADT_EVENTS).values())
     finally:
         reader.close()
     assert stored == sent, f"{sent} messages were answered, {stored} are in the log"
@@ -110,7 +110,16 @@ def _report(found: dict[tuple[str, int], list[Measured]]) -> str:
             ratio(_cpu(peer), cpu),
             f"{spread(one.load_share for one in rounds).median:.0%}",
         ))  # fmt: skip
-    header = ("connections: server", "messages/s", "rate", "p50 ms", "p99 ms", "CPU µs/message", "less CPU", "load's CPU")
+    header = (
+        "connections: server",
+        "messages/s",
+        "rate",
+        "p50 ms",
+        "p99 ms",
+        "CPU µs/message",
+        "less CPU",
+        "load's CPU",
+    )
     return f"""MLLP to durable AA: one message in flight a connection, 5,000 patients, 1.4 KB; median (min–max) of {ROUNDS}
 rounds of {WINDOW_S:g} s. "rate" and "less CPU" compare with python-hl7 at as many connections; CPU is the listening
 process's, user and system; the last column says how busy the load generator itself was (100% would be its limit).

@@ -1,8 +1,12 @@
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
+from services.commands.status import read_status
 from services.followup.store.tables import ack_count, outcome_count, stream_position
 from services.runtime.eventlog.embedded.layout import LOG_FILE
 from tests.commands.conftest import Afterstay
@@ -14,6 +18,7 @@ DISCHARGE = adt("A03", sent="20261120143000", control_id="M2", admitted="2026111
 STRANGER = adt("A01", sent="20261117090000", control_id="M3", name="DOE^JO", mrn="9^^^MERCY^MR", number="V9")
 UNNAMED = adt("A01", sent="20261117090000", control_id="M4", facility="ELSEWHERE")
 NOT_HL7 = b"hello\r"
+LOOKS = 30
 
 
 def test_an_empty_folder_has_balanced_books(afterstay: Afterstay, folder: DataFolder) -> None:
@@ -142,3 +147,33 @@ def test_a_database_of_a_later_release_is_refused(afterstay: Afterstay, folder: 
 
     assert said.code == 1
     assert "[database-too-new]" in said.err
+
+
+def test_books_balance_at_every_moment_while_messages_come_and_are_consumed(folder: DataFolder) -> None:
+    """Goal: no answer is ever wrong because something is in flight. Method: look, over and over, while both go on."""
+    folder.load_panel()
+    folder.receive(ADMIT)
+    stop = threading.Event()
+
+    def receive() -> None:
+        for number in count():
+            if stop.is_set():
+                return
+            folder.receive(*(adt("A08", sent="20261118090000", control_id=f"C{number}-{n}") for n in range(3)))
+
+    def consume() -> None:
+        while not stop.is_set():
+            folder.consume()
+
+    with ThreadPoolExecutor(2) as pool:
+        going = [pool.submit(receive), pool.submit(consume)]
+        try:
+            seen = [read_status(folder.path) for _ in range(LOOKS)]
+        finally:
+            stop.set()
+        for one in going:
+            one.result()
+
+    assert [status.problems for status in seen] == [()] * LOOKS
+    assert [status.received for status in seen] == sorted(status.received for status in seen)
+    assert seen[0].received < seen[-1].received

@@ -31,7 +31,8 @@ def test_a_message_is_followed_from_the_socket_to_the_task(afterstay: Afterstay,
     assert message["stay"]["patient_id"] == "P1"
     assert message["stay"]["match_state"] == "linked"
     assert message["stay"]["match_rule"] == "identifier"
-    assert "discharged_at" in message["stay"]["sets"]
+    assert {"discharged_at", "identifiers", "names"} <= set(message["stay"]["sets"])
+    assert all(name.isprintable() for name in message["stay"]["sets"])
     assert {task["kind"] for task in message["stay"]["tasks"]} == {"contact", "visit"}
 
 

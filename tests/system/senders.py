@@ -6,6 +6,7 @@ unanswered on each, remembers which were acknowledged, and survives whatever hap
 
 import asyncio
 import socket
+import struct
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -71,50 +72,87 @@ def split_answers(received: bytes) -> list[bytes]:
 
 
 class Sender:
-    """One connection."""
+    """One connection, on a bare socket: what was received can be read also after writing has failed."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self.writer = writer
+    def __init__(self, connection: socket.socket) -> None:
+        self._socket = connection
+        self._received = bytearray()
 
     @classmethod
     async def connect(cls, address: Address) -> Self:
         """Open a connection."""
-        reader, writer = await asyncio.open_connection(*address, limit=2**24)
-        writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return cls(reader, writer)
+        connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        connection.setblocking(False)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            await asyncio.get_running_loop().sock_connect(connection, address)
+        except BaseException:
+            connection.close()
+            raise
+        return cls(connection)
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_error: object) -> None:
-        self.writer.transport.abort()
+        self.close()
+
+    def close(self) -> None:
+        """Close; what was not read is thrown away."""
+        self._socket.close()
+
+    def cut(self) -> None:
+        """Close with a reset, as a broken line does."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._socket.close()
+
+    def end(self) -> None:
+        """Say that nothing more comes; answers can still be read."""
+        self._socket.shutdown(socket.SHUT_WR)
 
     async def say(self, data: bytes, *, byte_by_byte: bool = False) -> None:
         """Write bytes, each in a write of its own if asked to."""
-        for piece in ([data[i : i + 1] for i in range(len(data))] if byte_by_byte else [data]):
-            self.writer.write(piece)
-            await self.writer.drain()
+        for piece in [data[i : i + 1] for i in range(len(data))] if byte_by_byte else [data]:
+            await asyncio.get_running_loop().sock_sendall(self._socket, piece)
 
-    async def answer(self) -> Answer:
-        """Read the next answer."""
+    async def answer(self) -> Answer | None:
+        """Read the next answer; `None` when the listener has closed. Half an answer is an error."""
         async with asyncio.timeout(ANSWER_WITHIN_S):
-            frame = await self._reader.readuntil(END)
+            while (end := self._received.find(END)) < 0:
+                if not (piece := await self._read()):
+                    assert not self._received, bytes(self._received)
+                    return None
+                self._received += piece
+        frame = bytes(self._received[: end + len(END)])
+        del self._received[: len(frame)]
         (answer,) = split_answers(frame)
         return read_answer(answer)
 
     async def answers(self, count: int) -> list[Answer]:
         """Read so many answers."""
-        return [await self.answer() for _ in range(count)]
+        answers = [answer for _ in range(count) if (answer := await self.answer()) is not None]
+        assert len(answers) == count, f"closed after {len(answers)} of {count} answers"
+        return answers
 
     async def rest(self) -> list[Answer]:
-        """Read until the listener closes; return the answers before that. A reset counts as closed."""
-        received = bytearray()
+        """Read answers until the listener closes."""
+        answers = []
+        while (answer := await self.answer()) is not None:
+            answers.append(answer)
+        return answers
+
+    async def everything(self) -> bytes:
+        """Read until the listener closes, whatever it is that comes."""
         async with asyncio.timeout(ANSWER_WITHIN_S):
-            with suppress(ConnectionError):
-                while piece := await self._reader.read(65_536):
-                    received += piece
-        return [read_answer(answer) for answer in split_answers(bytes(received))]
+            while piece := await self._read():
+                self._received += piece
+        return bytes(self._received)
+
+    async def _read(self) -> bytes:
+        """Return what is there, nothing once the listener has closed; a reset counts as closed."""
+        with suppress(ConnectionError):
+            return await asyncio.get_running_loop().sock_recv(self._socket, 65_536)
+        return b""
 
 
 async def exchange(address: Address, messages: Sequence[bytes]) -> list[Answer]:
@@ -122,7 +160,7 @@ async def exchange(address: Address, messages: Sequence[bytes]) -> list[Answer]:
     async with await Sender.connect(address) as sender, asyncio.TaskGroup() as group:
         group.create_task(_say_all(sender, messages))
         answers = await sender.answers(len(messages))
-        sender.writer.write_eof()
+        sender.end()
         assert await sender.rest() == [], "more answers than messages"
     return answers
 
@@ -153,15 +191,21 @@ class Load:
 
     async def _pump(self, address: Address) -> None:
         in_flight: deque[bytes] = deque()
-        with suppress(ConnectionError, asyncio.IncompleteReadError):
+        with suppress(ConnectionError):  # nobody listens any more
             async with await Sender.connect(address) as sender:
-                while self.waiting or in_flight:
-                    while self.waiting and len(in_flight) < self.window:
-                        in_flight.append(self.waiting.popleft())
-                        await sender.say(framed(in_flight[-1]))
-                    answer = await sender.answer()
-                    message = in_flight.popleft()
-                    assert (answer.code, answer.control_id) == ("AA", control_id_of(message))
-                    self.acknowledged.append(message)
-                    self.on_answer(len(self.acknowledged))
+                while await self._fill(sender, in_flight) and (answer := await sender.answer()) is not None:
+                    self._note(answer, in_flight.popleft())
         self.waiting.extend(in_flight)
+
+    async def _fill(self, sender: Sender, in_flight: deque[bytes]) -> bool:
+        """Send until the window is full; return whether answers are owed."""
+        while self.waiting and len(in_flight) < self.window:
+            in_flight.append(self.waiting.popleft())
+            with suppress(ConnectionError):  # it may have answered before it went
+                await sender.say(framed(in_flight[-1]))
+        return bool(in_flight)
+
+    def _note(self, answer: Answer, message: bytes) -> None:
+        assert (answer.code, answer.control_id) == ("AA", control_id_of(message)), answer
+        self.acknowledged.append(message)
+        self.on_answer(len(self.acknowledged))

@@ -8,12 +8,10 @@ Keys are stored: whoever changes what a person's keys are adds a migration that 
 Source: matching.md §4 (64-bit keys in one table, two tiers), DESIGN §7.
 """
 
-from collections.abc import Iterable, Iterator
 from hashlib import blake2b
-from itertools import product
 from typing import Final
 
-from services.followup.domain.demographics import ComparableDemographics, Name
+from services.followup.domain.demographics import ComparableDemographics
 
 _PART: Final = "\x1f"
 
@@ -30,27 +28,18 @@ def identifier_keys(person: ComparableDemographics) -> frozenset[int]:
 
 def demographic_keys(person: ComparableDemographics) -> frozenset[int]:
     """Return the keys of two of name, birth date and a third, in each way they can be put together."""
-    names = [_PART.join(("".join(name.family), "".join(name.given))) for name in person.names if _is_whole(name)]
-    born = [person.birth_date.isoformat()] if person.birth_date else []
-    thirds = list(_thirds(person))
-    return frozenset((*_keys("name+birth", names, born), *_keys("name", names, thirds), *_keys("birth", born, thirds)))
-
-
-def _is_whole(name: Name) -> bool:
-    return bool(name.family and name.given)
-
-
-def _thirds(person: ComparableDemographics) -> Iterator[str]:
-    for phone in person.phones:
-        yield f"phone{_PART}{phone}"
-    for home in person.homes:
-        yield f"home{_PART}{home.street}{_PART}{home.zip5}"
-    if person.ssn4:
-        yield f"ssn4{_PART}{person.ssn4}"
-
-
-def _keys(kind: str, left: Iterable[str], right: Iterable[str]) -> Iterator[int]:
-    return (_key(kind, one, other) for one, other in product(left, right))
+    names = [
+        f"{''.join(name.family)}{_PART}{''.join(name.given)}" for name in person.names if name.family and name.given
+    ]
+    born = person.birth_date.isoformat() if person.birth_date else None
+    thirds = [f"phone{_PART}{phone}" for phone in person.phones]
+    thirds += [f"home{_PART}{home.street}{_PART}{home.zip5}" for home in person.homes]
+    thirds += [f"ssn4{_PART}{person.ssn4}"] if person.ssn4 else []
+    keys = [_key("name", name, third) for name in names for third in thirds]
+    if born:
+        keys += [_key("name+birth", name, born) for name in names]
+        keys += [_key("birth", born, third) for third in thirds]
+    return frozenset(keys)
 
 
 def _key(*parts: str) -> int:

@@ -23,12 +23,13 @@ from services.followup.domain.placeholders import (
 
 TEXT_CHARACTERS_MAX: Final = 200
 """What is compared of one field; the longest real names and street lines are half of that (fault B17)."""
+NAMES_CACHED_MAX: Final = 20_000
+"""Half of all people share that many family names, so that their words are worth keeping."""
 
 # These vanish instead of parting a word: O'Brien, J.R., P.O. Box.
 _JOINING: Final = "'’‘`´ʼ.\x00"  # noqa: RUF001 - all the ways to write an apostrophe
-_ASCII: Final = {
-    code: None if chr(code) in _JOINING else (chr(code).upper() if chr(code).isalnum() else " ") for code in range(128)
-}
+_ASCII: Final = "".join(chr(code).upper() if chr(code).isalnum() else " " for code in range(128)).encode() + bytes(128)
+_ASCII_JOINING: Final = b"'`.\0"
 _JOINING_TABLE: Final = dict.fromkeys(map(ord, _JOINING))
 # Letters that Unicode does not take apart into a base letter and an accent.
 _LETTERS: Final = str.maketrans({"Ł": "L", "Ø": "O", "Đ": "D", "Ð": "D", "Æ": "AE", "Œ": "OE", "Þ": "TH", "ẞ": "SS"})
@@ -56,8 +57,9 @@ _STREET_WORDS: Final = {
     "APARTMENT": "#", "APT": "#", "UNIT": "#", "SUITE": "#", "STE": "#", "ROOM": "#", "RM": "#",
 }  # fmt: skip
 _POST_BOX: Final = re.compile(r"\b(?:PO|POST OFFICE|P O) ?BOX\b")
-_UNIT_SIGN: Final = re.compile(r"#")
+_DIGIT: Final = re.compile(r"\d")
 _EXTENSION: Final = re.compile(r"(?:EXT?|X|#|;)[^0-9]*[0-9]*\s*$", re.IGNORECASE)
+_PHONE_PUNCTUATION: Final = b" ()-.+/"
 _NOT_A_DIGIT: Final = re.compile(r"[^0-9]+")
 _NOT_OF_A_NUMBER: Final = re.compile(r"[^0-9A-Z]+")
 _PHONE_DIGITS: Final = 10
@@ -70,7 +72,15 @@ def words_of(text: str) -> tuple[str, ...]:
     return tuple(_fold(text).split())
 
 
-@lru_cache(maxsize=20_000)
+@lru_cache(maxsize=NAMES_CACHED_MAX)
+def name_part(text: str | None) -> tuple[tuple[str, ...], str | None]:
+    """Return the words of a family or given name, and apart from them a generation written behind: SMITH JR."""
+    words = name_words(text)
+    if len(words) > 1 and words[-1] in _GENERATIONS_IN_NAMES:
+        return words[:-1], _GENERATIONS[words[-1]]
+    return words, None
+
+
 def name_words(text: str | None) -> tuple[str, ...]:
     """Return the words of a name field; nicknames in brackets or quotes are left out."""
     if not text:
@@ -82,13 +92,6 @@ def name_words(text: str | None) -> tuple[str, ...]:
 def generation_of(text: str | None) -> str | None:
     """Return the generation that a suffix field names (JR, SR, II …); degrees and titles say nothing."""
     return next((_GENERATIONS[word] for word in name_words(text) if word in _GENERATIONS), None)
-
-
-def without_generation(words: tuple[str, ...]) -> tuple[tuple[str, ...], str | None]:
-    """Part a name field from a generation written behind it: SMITH JR."""
-    if len(words) > 1 and words[-1] in _GENERATIONS_IN_NAMES:
-        return words[:-1], _GENERATIONS[words[-1]]
-    return words, None
 
 
 def comparable_sex(text: str | None) -> Literal["F", "M"] | None:
@@ -111,9 +114,9 @@ def comparable_phone(text: str | None) -> str | None:
     if not text:
         return None
     main = text[:TEXT_CHARACTERS_MAX]
-    if not main.isascii():
-        main = unicodedata.normalize("NFKC", main)
-    digits = _NOT_A_DIGIT.sub("", _EXTENSION.sub("", main))
+    digits = main.encode("utf-8", "replace").translate(None, _PHONE_PUNCTUATION).decode()
+    if not (digits.isascii() and digits.isdigit()):
+        digits = _NOT_A_DIGIT.sub("", _EXTENSION.sub("", unicodedata.normalize("NFKC", main)))
     if len(digits) < _PHONE_DIGITS:
         return None
     domestic = len(digits) == _PHONE_DIGITS or (len(digits) == _PHONE_DIGITS + 1 and digits[0] == "1")
@@ -136,10 +139,11 @@ def comparable_street(text: str) -> str | None:
 
     Words of letters run together (MAC ARTHUR, MACARTHUR); numbers stay apart (1 23RD ST is not 12 3RD ST).
     """
-    marked = _UNIT_SIGN.sub(" UNIT ", text[:TEXT_CHARACTERS_MAX])
-    folded = _POST_BOX.sub("POBOX", " ".join(words_of(marked)))
+    folded = " ".join(words_of(text[:TEXT_CHARACTERS_MAX].replace("#", " UNIT ")))
+    if "BOX" in folded:
+        folded = _POST_BOX.sub("POBOX", folded)
     words = [_STREET_WORDS.get(word, word) for word in folded.split()]
-    if not any(character.isdigit() for character in folded) or is_filler_address(words):
+    if not _DIGIT.search(folded) or is_filler_address(words):
         return None
     line = [""]
     for before, word in pairwise(("", *words)):
@@ -169,7 +173,8 @@ def comparable_number(text: str) -> str | None:
 
 def _fold(text: str) -> str:
     if text.isascii():
-        return text[:TEXT_CHARACTERS_MAX].translate(_ASCII)
+        # As bytes: ten times as fast as translating text.
+        return text[:TEXT_CHARACTERS_MAX].encode().translate(_ASCII, _ASCII_JOINING).decode()
     upper = text[:TEXT_CHARACTERS_MAX].translate(_JOINING_TABLE).upper()
     decomposed = unicodedata.normalize("NFKD", upper).translate(_LETTERS)
     visible = (

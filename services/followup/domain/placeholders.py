@@ -10,6 +10,7 @@ American Numbering Plan (area and exchange codes begin with 2 to 9; 555 is not a
 import re
 from collections.abc import Sequence
 from datetime import date
+from functools import lru_cache
 from typing import Final, Literal
 
 PlaceholderName = Literal["newborn", "unknown", "test"]
@@ -46,17 +47,17 @@ _FILLER_BIRTH_DATES: Final = frozenset({date(1900, 1, 1), date(1901, 1, 1), date
 _BIRTH_YEAR_MIN: Final = 1895
 """Nobody born earlier is alive; such a date is a default or a misread century."""
 _BIRTH_YEAR_MAX: Final = 2200
+WORDS_CACHED_MAX: Final = 20_000
+"""Names seen before cost nothing; a few thousand of them are most of a panel."""
 
 
-def placeholder_name(family: Sequence[str], given: Sequence[str]) -> PlaceholderName | None:
+def placeholder_name(family: tuple[str, ...], given: tuple[str, ...]) -> PlaceholderName | None:
     """Say what a name given as words stands for when it is nobody's."""
-    if any(_TEST.fullmatch(word) for word in (*family, *given)):
-        return "test"
-    if _is_newborn(family, given):
-        return "newborn"
-    if any(words and _UNKNOWN.fullmatch(words[0]) for words in (family, given)):
-        return "unknown"
-    if tuple(family) == ("DOE",) and (not given or given[0] in _DOES):
+    kinds = (_family_kind(family), _given_kind(given))
+    for kind in ("test", "newborn", "unknown"):
+        if kind in kinds:
+            return kind
+    if family == ("DOE",) and (not given or given[0] in _DOES):
         return "unknown"
     return None
 
@@ -101,7 +102,19 @@ def is_filler_address(words: Sequence[str]) -> bool:
     return not _FILLER_ADDRESS_WORDS.isdisjoint(words) or any(filler in line for filler in _FILLER_ADDRESSES)
 
 
-def _is_newborn(family: Sequence[str], given: Sequence[str]) -> bool:
-    if family and _NEWBORN_FAMILY.fullmatch(family[0]):
-        return True
-    return bool(given and _NEWBORN.fullmatch(given[0]))
+@lru_cache(maxsize=WORDS_CACHED_MAX)
+def _family_kind(words: tuple[str, ...]) -> PlaceholderName | None:
+    return _kind(words, _NEWBORN_FAMILY)
+
+
+@lru_cache(maxsize=WORDS_CACHED_MAX)
+def _given_kind(words: tuple[str, ...]) -> PlaceholderName | None:
+    return _kind(words, _NEWBORN)
+
+
+def _kind(words: tuple[str, ...], newborn: re.Pattern[str]) -> PlaceholderName | None:
+    if any(map(_TEST.fullmatch, words)):
+        return "test"
+    if words and newborn.fullmatch(words[0]):
+        return "newborn"
+    return "unknown" if words and _UNKNOWN.fullmatch(words[0]) else None

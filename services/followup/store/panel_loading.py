@@ -118,7 +118,7 @@ _REMOVE_KEYS: Final = """
 """
 _CHANGE_PATIENTS: Final = f"""
     INSERT INTO main.patient (id, {_PERSON}, updated_at)
-    SELECT c.patient_id, {_STAGED_PERSON}, ?1
+    SELECT c.patient_id, {_STAGED_PERSON}, :at_us
     FROM changed_person AS c CROSS JOIN staged_row AS r ON r.row = c.row
     WHERE 1
     ON CONFLICT (id) DO UPDATE SET
@@ -136,10 +136,10 @@ _CHANGE_IDENTIFIERS: Final = (
 )
 _ADD_MEMBERSHIPS: Final = f"""
     INSERT INTO main.panel_membership (patient_id, {", ".join(MEMBERSHIP_COLUMNS)}, import_id, source_row)
-    SELECT patient_id, {", ".join(MEMBERSHIP_COLUMNS)}, ?1, row FROM new_membership ORDER BY rowid
+    SELECT patient_id, {", ".join(MEMBERSHIP_COLUMNS)}, :import_id, row FROM new_membership ORDER BY rowid
 """
 _END_MEMBERSHIPS: Final = """
-    UPDATE main.panel_membership SET effective_to = ?2, import_id = ?1
+    UPDATE main.panel_membership SET effective_to = :yesterday, import_id = :import_id
     WHERE id IN (SELECT membership_id FROM staged_end)
 """
 
@@ -261,8 +261,6 @@ def _keys(packed: str, columns: Sequence[Any]) -> frozenset[int]:
 
 def _publish(connection: sa.Connection, load: Load, staged: Staged) -> None:
     """Make what was written ahead count; in one transaction."""
-    run = connection.exec_driver_sql
-    at_us = to_timestamp_us(load.at)
     imported = {
         "file_name": load.file_name,
         "sha256": load.sha256,
@@ -272,12 +270,20 @@ def _publish(connection: sa.Connection, load: Load, staged: Staged) -> None:
         "imported_by": load.actor,
     }
     import_id = connection.execute(sa.insert(panel_import).returning(panel_import.c.id), imported).scalar_one()
-    run(_CHANGE_PATIENTS, (at_us,))
-    for statement in _CHANGE_IDENTIFIERS:
-        run(statement)
-    run(_ADD_MEMBERSHIPS, (import_id,))
-    run(_change_memberships(staged.rest_stated), (import_id,))
-    run(_END_MEMBERSHIPS, (import_id, (staged.today - timedelta(days=1)).isoformat()))
+    parameters = {
+        "import_id": import_id,
+        "at_us": to_timestamp_us(load.at),
+        "today": staged.today.isoformat(),
+        "yesterday": (staged.today - timedelta(days=1)).isoformat(),
+    }
+    for statement in (
+        _CHANGE_PATIENTS,
+        *_CHANGE_IDENTIFIERS,
+        _ADD_MEMBERSHIPS,
+        _change_memberships(staged.rest_stated),
+        _END_MEMBERSHIPS,
+    ):
+        connection.exec_driver_sql(statement, parameters)
     enqueue_rematch(connection, load.at)
     audit = {
         "at": load.at,
@@ -307,7 +313,9 @@ def _change_memberships(stated: Sequence[str]) -> str:
         " WHERE c.id = panel_membership.id)"
         for name in stated
     ]
+    if "effective_to" not in stated:
+        changes.append("effective_to = CASE WHEN effective_to < :today THEN NULL ELSE effective_to END")
     return f"""
-        UPDATE main.panel_membership SET {", ".join((*changes, "import_id = ?1"))}
+        UPDATE main.panel_membership SET {", ".join((*changes, "import_id = :import_id"))}
         WHERE id IN (SELECT id FROM changed_membership)
     """

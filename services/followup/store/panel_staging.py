@@ -149,7 +149,7 @@ class SqlStaging:
                 run(fill)
             run(_PEOPLE)
             run(_INDEX_PEOPLE)
-            run(_joins(stated))
+            run(_joins(stated), (today.isoformat(),))
             if mode == "replace" and complete:
                 run(_ends(stated), (today.isoformat(),))
             comparison = self._comparison(today)
@@ -193,10 +193,13 @@ def _joins(stated: frozenset[str]) -> str:
     """Return the SQL that fills `staged_join`.
 
     A row's membership is the stored one that agrees in those of practice, program and first day that the file has
-    columns for, the latest if there are several.
+    columns for; of several one that holds, the latest. One that had ended begins again, unless the row itself says
+    when it ends: who is in the file is on the panel.
     """
     rest = [name for name in _REST_COLUMNS if name in stated]
     differs = f"{_tuple('m', rest)} IS NOT {_tuple('x', rest)}" if rest else "0"
+    if "effective_to" not in stated:
+        differs += f" OR NOT {_IN_FORCE}"
     return f"""
         INSERT INTO staged_join
         SELECT x.row, x.membership_id
@@ -204,7 +207,7 @@ def _joins(stated: frozenset[str]) -> str:
             SELECT r.row, {", ".join(f"r.{name}" for name in _REST_COLUMNS)}, (
                 SELECT m.id FROM main.panel_membership AS m
                 WHERE m.patient_id = r.patient_id AND {_same_key("m", "r", stated)}
-                ORDER BY m.effective_from DESC, m.id DESC LIMIT 1) AS membership_id
+                ORDER BY {_IN_FORCE} DESC, m.effective_from DESC, m.id DESC LIMIT 1) AS membership_id
             FROM staged_row AS r
             JOIN staged_person AS p ON p.patient_id = r.patient_id
             WHERE p.state <> 'added' AND r.row NOT IN (SELECT row FROM staged_repeat)

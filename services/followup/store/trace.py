@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 import sqlalchemy as sa
 
+from services.followup.domain.statements import IDENTIFIER_FIELD
 from services.followup.store.tables import audit_event, dead_letter, event, fragment, stay, task
 from services.followup.usecases.trace import Traced, TracedLetter, TracedStay, TracedTask
 from services.runtime.database import read_transaction, write_transaction
@@ -124,6 +125,11 @@ def _traced_stay(row: Mapping[str, Any], event_id: str, tasks: Sequence[TracedTa
         **kept,
         match_rule=match.rule,
         match_reason=match.reason,
-        sets=tuple(sorted(name for name, said in said_by.items() if said == event_id)),
+        sets=tuple(sorted({_field_name(name) for name, said in said_by.items() if said == event_id})),
         tasks=tuple(tasks),
     )
+
+
+def _field_name(name: str) -> str:
+    """Return the name of a field; those of identifiers also say whose and which, which is not for people."""
+    return "identifiers" if name.startswith(IDENTIFIER_FIELD) else name

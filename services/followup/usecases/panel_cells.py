@@ -27,6 +27,7 @@ BIRTH_YEAR_MIN: Final = 1880
 _ISO: Final = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})(?:[T ]00:00(?::00(?:\.0+)?)?)?", re.ASCII)
 _COMPACT: Final = re.compile(r"(\d{4})(\d\d)(\d\d)", re.ASCII)
 _AMERICAN: Final = re.compile(r"(\d{1,2})/(\d{1,2})/(\d{4})(?: 0?0:00(?::00)?)?", re.ASCII)
+_CONTROLS: Final = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0)))
 _MANGLED: Final = re.compile(r"\d(?:[.,]\d+)?E\+\d+", re.ASCII | re.IGNORECASE)  # how Excel shows a long number
 _SSN_REST: Final = re.compile(r"(?:[X*]{3}-?[X*]{2}-?|\d{3}-?\d{2}-?)?(\d{1,4})", re.ASCII | re.IGNORECASE)
 _SEXES: Final = {
@@ -122,7 +123,7 @@ class _Cells:
             if "\0" in value:
                 self.wrong("nul-character", f"{column} contains a NUL character")
                 return None
-            value = " ".join(value.split())  # line ends within quotes
+            value = " ".join(value.split()).translate(_CONTROLS)  # line ends within quotes; the rest says nothing
         value = value.strip()
         if len(value) > characters_max:
             self.wrong("too-long", f"{column} is longer than {characters_max} characters")

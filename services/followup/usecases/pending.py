@@ -16,7 +16,12 @@ READ_BYTES_MAX: Final = 16 * 1024 * 1024
 
 
 async def read_pending(
-    subscriber: Subscriber, topic: str, books: Books, ends: dict[int, int]
+    subscriber: Subscriber,
+    topic: str,
+    books: Books,
+    ends: dict[int, int],
+    *,
+    records_max: int = READ_RECORDS_MAX,
 ) -> AsyncGenerator[Record]:
     """Give the records between the books' positions and `ends`, partition by partition, damaged ones too."""
     starts = pending_from(books, await subscriber.begin_offsets(topic))
@@ -27,7 +32,7 @@ async def read_pending(
                 topic,
                 partition,
                 offset,
-                max_records=min(READ_RECORDS_MAX, ends[partition] - offset),
+                max_records=min(records_max, ends[partition] - offset),
                 bytes_max=READ_BYTES_MAX,
             )
             if not batch:

@@ -29,8 +29,8 @@ from services.followup.domain.normalization import (
     comparable_street,
     comparable_zip,
     generation_of,
+    name_part,
     name_words,
-    without_generation,
     words_of,
 )
 from services.followup.domain.placeholders import is_filler_birth_date, placeholder_name
@@ -141,10 +141,10 @@ def test_what_says_something_is_made_comparable(
 
 
 def test_a_generation_behind_a_name_is_no_part_of_it() -> None:
-    assert without_generation(("SMITH", "JR")) == (("SMITH",), "JR")
-    assert without_generation(("JR",)) == (("JR",), None)
-    assert without_generation(("SENIOR",)) == (("SENIOR",), None)
-    assert without_generation(("COSTA", "JUNIOR")) == (("COSTA", "JUNIOR"), None)
+    assert name_part("Smith, Jr.") == (("SMITH",), "JR")
+    assert name_part("Jr") == (("JR",), None)
+    assert name_part("Senior") == (("SENIOR",), None)
+    assert name_part("Costa Junior") == (("COSTA", "JUNIOR"), None)
 
 
 PLACEHOLDERS = [
@@ -182,14 +182,14 @@ def test_names_that_are_nobodys_are_known(family: str, given_name: str, expected
 
 def test_of_a_newborn_the_family_is_known_and_of_an_unknown_nothing() -> None:
     newborn = comparable(RawDemographics(names=(RawName(family="Smith", given="Baby Boy"),)))
-    assert (newborn.families, newborn.givens) == ({"SMITH"}, frozenset())
+    assert (set(newborn.families), set(newborn.givens)) == ({"SMITH"}, set())
     unknown = comparable(RawDemographics(names=(RawName(family="Doe", given="Jane"),)))
     assert unknown.names == ()
 
 
 def test_a_name_of_which_one_part_is_not_known_keeps_the_other() -> None:
     person = comparable(RawDemographics(names=(RawName(family="FNU", given="Ana"),)))
-    assert (person.families, person.givens, person.is_placeholder) == (frozenset(), {"ANA"}, False)
+    assert (set(person.families), set(person.givens), person.is_placeholder) == (set(), {"ANA"}, False)
 
 
 @pytest.mark.parametrize(
@@ -248,10 +248,9 @@ def test_making_comparable_twice_is_making_comparable_once(text: str, make: Call
         assert make(once) == once
 
 
-@given(TEXT, st.sampled_from(MAKERS))
-def test_case_does_not_matter(text: str, make: Callable[[str], str | None]) -> None:
-    if text.isascii():
-        assert make(text.lower()) == make(text.upper()) == make(f" {text[:150]} ") or len(text) > 150
+@given(st.text(alphabet="abcxyzST 0123456789.-#'", max_size=60), st.sampled_from(MAKERS))
+def test_case_and_outer_spaces_do_not_matter(text: str, make: Callable[[str], str | None]) -> None:
+    assert make(text.lower()) == make(text.upper()) == make(f"  {text} ")
 
 
 @given(
@@ -270,7 +269,7 @@ def test_any_texts_give_comparable_demographics(raw: RawDemographics) -> None:
     assert comparable(raw) == comparable(raw)
 
 
-def test_the_longest_texts_cost_little() -> None:
+def test_the_longest_texts_are_cut() -> None:
     flood = "a" + "\u0301" * 100_000
     assert words_of(flood) == ("A",)
     assert comparable_phone("x" * 100_000) is None

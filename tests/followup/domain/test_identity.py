@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.followup.domain.demographics import RawAddress, RawDemographics, RawName, comparable
+from services.followup.domain.demographics import Identifier, RawAddress, RawDemographics, RawName, comparable
 from services.followup.domain.identity import (
     Linked,
     MatchResult,
@@ -23,7 +23,7 @@ from services.followup.domain.identity import (
     match,
 )
 from services.followup.domain.match_keys import demographic_keys, identifier_keys, match_keys
-from tests.support.panel_people import ANA, Identifier, mr, name, other, panel_person, person
+from tests.support.panel_people import ANA, mr, name, other, panel_person, person
 
 NOBODY: dict[str, Any] = {"phones": (), "addresses": (), "ssn": None, "identifiers": ()}
 """No third field and no number."""
@@ -135,7 +135,10 @@ DEMOGRAPHIC_CASES = {
         },
         BY_DEMOGRAPHICS,
     ),
-    "one of two telephones": ({"phones": ("312-274-1111", "217.483.0142"), "addresses": (), "ssn": None}, BY_DEMOGRAPHICS),
+    "one of two telephones": (
+        {"phones": ("312-274-1111", "217.483.0142"), "addresses": (), "ssn": None},
+        BY_DEMOGRAPHICS,
+    ),
     "no third": ({"phones": (), "addresses": (), "ssn": None}, PARTLY),
     "another third": ({"phones": ("312-274-1111",), "addresses": ELSEWHERE, "ssn": "7777"}, PARTLY),
     "another apartment and no more": (
@@ -189,15 +192,15 @@ FILLERS = {
 
 @pytest.mark.parametrize(("field", "filler"), FILLERS.values(), ids=list(FILLERS))
 def test_a_filler_makes_nobody_one(field: str, filler: object) -> None:
-    alike = {**NOBODY, field: filler}
+    alike: dict[str, Any] = {**NOBODY, field: filler}
     assert said(match(person(**alike), [panel_person(**alike)])) == PARTLY
 
 
 def test_a_birth_date_that_stands_for_unknown_confirms_nothing() -> None:
-    unknown = {"birth_date": date(1900, 1, 1)}
+    unknown: dict[str, Any] = {"birth_date": date(1900, 1, 1)}
     assert said(match(person(**unknown), [panel_person(**unknown)])) == BY_IDENTIFIER
     assert said(match(person(**{**unknown, "names": ()}), [panel_person(**unknown)])) == UNCONFIRMED
-    without = {**unknown, "identifiers": ()}
+    without: dict[str, Any] = {**unknown, "identifiers": ()}
     assert said(match(person(**without), [panel_person(**without)])) == PARTLY
 
 
@@ -224,7 +227,7 @@ def test_two_patients_who_match_equally_are_for_a_person_to_decide() -> None:
 
 
 def test_a_placeholder_on_the_panel_is_never_linked_to() -> None:
-    newborn = {"names": name("Rivera-Soto", "Baby Boy")}
+    newborn: dict[str, Any] = {"names": name("Rivera-Soto", "Baby Boy")}
     assert said(match(person(), [panel_person(**newborn)])) == PLACEHOLDER
     assert said(match(person(identifiers=()), [panel_person(**newborn)])) == PARTLY
 
@@ -355,6 +358,8 @@ def test_a_link_has_a_reason_and_nothing_against_it(raw: RawDemographics, patien
 @given(raw=RAW, patient=RAW)
 def test_comparing_is_the_same_from_either_side(raw: RawDemographics, patient: RawDemographics) -> None:
     def outcome(one: RawDemographics, two: RawDemographics) -> str:
-        return type(match(comparable(one), [PanelPerson(patient_id="p", demographics=comparable(two), memberships=())])).__name__
+        return type(
+            match(comparable(one), [PanelPerson(patient_id="p", demographics=comparable(two), memberships=())])
+        ).__name__
 
     assert outcome(raw, patient) == outcome(patient, raw)
