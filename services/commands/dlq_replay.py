@@ -16,7 +16,7 @@ from services.commands.data_folder import required_database
 from services.commands.exit_codes import OK, REFUSED
 from services.commands.letter_records import find_letter, read_records
 from services.commands.output import tell, write_json, write_table
-from services.followup.bootstrap import build_apply
+from services.followup.composition import build_apply
 from services.followup.store.dead_letters import SqlDeadLetters
 from services.followup.usecases.apply_events import ApplyEvents
 from services.followup.usecases.dead_letters import BEFORE_ALL, KeptLetter

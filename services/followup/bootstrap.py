@@ -12,34 +12,27 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
-from uuid import uuid4
 
 import sqlalchemy as sa
 
 from schemas.topics import ADT_EVENTS
+from services.followup.composition import build_apply, open_migrated
 from services.followup.consumer.embedded_loop import EmbeddedLoop
-from services.followup.domain.decisions import Rules
-from services.followup.protocols.calendars import calendar_for
-from services.followup.protocols.loading import load_protocol
 from services.followup.scheduler import Scheduler
-from services.followup.store.migrate import migrate
-from services.followup.store.unit_of_work import units_of
 from services.followup.store.worklist import SqlWorklist
 from services.followup.usecases.apply_events import ApplyEvents
-from services.followup.usecases.follow_up import FollowUp
+from services.followup.usecases.status import CONSUMER_GROUP
 from services.followup.usecases.worklist import Worklist
 from services.followup.web.app import create_app
 from services.followup.web.server import HttpServer
-from services.runtime.clock import Clock, SystemClock
-from services.runtime.database import database_url, open_database, read_transaction
+from services.runtime.clock import SystemClock
+from services.runtime.database import read_transaction
 from services.runtime.errors import AfterstayError, Transient
 from services.runtime.eventlog.embedded.groups import EmbeddedGroupPositions
 from services.runtime.eventlog.embedded.subscriber import EmbeddedSubscriber
 from services.runtime.lifecycle import in_thread
 from services.runtime.log import Logger, get_logger
 
-GROUP: Final = "followup"
-PROTOCOL: Final = "transitional-care"
 WAKE_BATCH: Final = 500
 REQUEST_THREADS: Final = 4
 
@@ -49,30 +42,6 @@ class WorkerSettings:
     """Where the worker's data lies."""
 
     data_dir: Path
-
-
-def open_migrated(data_dir: Path) -> sa.Engine:
-    """Open the database of a data folder, at the schema of this release.
-
-    Raises:
-        Permanent: it cannot be opened or is of a later release.
-    """
-    data_dir.mkdir(parents=True, exist_ok=True)
-    engine = open_database(database_url(data_dir))
-    migrate(engine)
-    return engine
-
-
-def rules_in_force() -> Rules:
-    """Return the protocol that this release follows, with its calendar."""
-    protocol = load_protocol(PROTOCOL)
-    return Rules(protocol=protocol, calendar=calendar_for(protocol.business_days))
-
-
-def build_apply(engine: sa.Engine, clock: Clock) -> ApplyEvents:
-    """Build the consumer's use case on a database."""
-    follow_up = FollowUp(rules_in_force(), lambda: str(uuid4()))
-    return ApplyEvents(units_of(engine), follow_up, clock, group=GROUP)
 
 
 async def serve(
@@ -91,7 +60,7 @@ async def serve(
         groups = await EmbeddedGroupPositions.open(settings.data_dir)
         consumer = EmbeddedLoop(
             topic=ADT_EVENTS,
-            group=GROUP,
+            group=CONSUMER_GROUP,
             apply=apply,
             subscriber=subscriber,
             groups=groups,

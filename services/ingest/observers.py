@@ -36,7 +36,7 @@ class LoggingPipelineObserver:
             event_id=event.event_id,
             control_id=event.control_id,
             feed=event.feed,
-            trigger=event.trigger,
+            trigger=event.trigger if event.kind != "other" else None,  # of a closed set, or a sender's own text
             outcome=event.intake.outcome,
             reason=event.intake.reason,
             acknowledgment=code,

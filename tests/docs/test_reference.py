@@ -30,24 +30,20 @@ from services.ingest.feeds_file import read_feeds
 from services.ingest.hl7.charset import resolve_charset
 from services.ingest.mllp.limits import ServerLimits
 from services.ingest.normalize import KINDS
-from tests.docs.pages import all_pages, read_page, table_rows
+from tests.docs.pages import ROOT, all_pages, read_page, table_rows
 
 _KEBAB: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)+")
 _WORDS: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 _FOLLOWUP: Final = "services.followup"
+_INGEST: Final = ("normalize", "reception", "event_*", "hl7/*")
 _OUTCOME_MODULES: Final = (
-    "services.ingest.normalize",
-    "services.ingest.reception",
-    "services.ingest.event_patient",
-    "services.ingest.event_times",
-    "services.ingest.event_visit",
-    "services.ingest.hl7.charset",
-    "services.ingest.hl7.datatypes",
-    "services.ingest.hl7.delimiters",
-    "services.ingest.hl7.message",
-    "services.ingest.hl7.segment",
-    "services.ingest.hl7.timestamps",
+    *sorted(
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for pattern in _INGEST
+        for path in (ROOT / "services/ingest").glob(f"{pattern}.py")
+        if path.stem != "__init__"
+    ),
     f"{_FOLLOWUP}.usecases.sorting",
     f"{_FOLLOWUP}.usecases.follow_up",
     f"{_FOLLOWUP}.consumer.handler",

@@ -252,11 +252,11 @@ def test_exception_outside_of_a_handler_is_an_error_line(sink: Sink) -> None:
 
 
 def test_a_library_s_template_is_kept_and_its_arguments_are_not(sink: Sink) -> None:
-    logging.getLogger("uvicorn.access").warning('%s - "GET /patients?name=%s"', "127.0.0.1", CANARY)
+    logging.getLogger("webserver.access").warning('%s - "GET /patients?name=%s"', "127.0.0.1", CANARY)
     logging.getLogger("sqlalchemy.engine").warning("SELECT 1\n[parameters: %s]", CANARY)
     logging.getLogger("asyncio").error("Task exception was never retrieved\nfuture: <" + CANARY + ">")  # noqa: G003
     assert [(line["event"], line["logger"], line["message"]) for line in sink.lines] == [
-        ("library_logged", "uvicorn.access", '%s - "GET /patients?name=%s"'),
+        ("library_logged", "webserver.access", '%s - "GET /patients?name=%s"'),
         ("library_logged", "sqlalchemy.engine", "SELECT 1"),
         ("library_logged", "asyncio", "Task exception was never retrieved"),
     ]

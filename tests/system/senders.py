@@ -5,6 +5,7 @@ unanswered on each, remembers which were acknowledged, and survives whatever hap
 """
 
 import asyncio
+import random
 import socket
 import struct
 from collections import deque
@@ -17,6 +18,9 @@ Address = tuple[str, int]
 START, END = b"\x0b", b"\x1c\r"
 ANSWER_WITHIN_S = 15.0
 """The listener holds an answer for up to 10 s when nothing can be written."""
+
+
+BREAK_SHARE = 0.1  # fault F35
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,12 +179,14 @@ class Load:
     """Messages on their way over several connections, each with a window of them unanswered.
 
     `on_answer` hears the count of answers so far. `waiting` are those that nobody has answered, in flight or not.
+    With `breaks` lines break in the middle of messages, as often as `BREAK_SHARE` says.
     """
 
     waiting: deque[bytes]
     connections: int = 4
     window: int = 16
     on_answer: Callable[[int], object] = lambda _count: None
+    breaks: random.Random | None = None
     acknowledged: list[bytes] = field(default_factory=list)
 
     async def run(self, address: Address) -> None:
@@ -201,6 +207,10 @@ class Load:
         """Send until the window is full; return whether answers are owed."""
         while self.waiting and len(in_flight) < self.window:
             in_flight.append(self.waiting.popleft())
+            if self.breaks is not None and self.breaks.random() < BREAK_SHARE:
+                await sender.say(framed(in_flight[-1])[: self.breaks.randrange(len(in_flight[-1]))])
+                sender.cut()
+                return False
             with suppress(ConnectionError):  # it may have answered before it went
                 await sender.say(framed(in_flight[-1]))
         return bool(in_flight)

@@ -10,6 +10,7 @@ Sources: HL7 v2.5.1 ch. 2.A.14 (CX), 2.A.88 (XPN), table 0203; domain §2.2, §2
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 from itertools import islice
 from typing import Final, Literal, NamedTuple
 
@@ -32,6 +33,8 @@ NAMES_MAX: Final = 10
 HOMES_MAX: Final = 10
 PHONES_MAX: Final = 20
 """What is compared of one person; a message of 1,000 identifiers (B33) must cost no more than a long one."""
+
+AUTHORITIES_CACHED_MAX: Final = 1_000
 
 MBI: Final = "MBI"
 """Type of a Medicare beneficiary identifier: there is one authority, CMS, so it is compared whatever is written."""
@@ -174,8 +177,13 @@ def comparable_identifier(identifier: Identifier) -> ComparableIdentifier | None
         return None
     if type_ == MBI:
         return ComparableIdentifier(authority="", type=MBI, value=value)
-    authority = " ".join((identifier.authority or "")[:TEXT_CHARACTERS_MAX].upper().split())
+    authority = _comparable_authority(identifier.authority or "")
     return ComparableIdentifier(authority=authority, type=type_, value=value) if authority else None
+
+
+@lru_cache(maxsize=AUTHORITIES_CACHED_MAX)
+def _comparable_authority(text: str) -> str:
+    return " ".join(text[:TEXT_CHARACTERS_MAX].upper().split())
 
 
 def _known_name(family: tuple[str, ...], given: tuple[str, ...], stands_for: PlaceholderName | None) -> Name:

@@ -1,4 +1,4 @@
-"""Events, positions and the books, on SQLAlchemy Core (port: `usecases.ports.EventStore`)."""
+"""Events, positions and the books, on SQLAlchemy Core (ports: `usecases.ports.EventStore`, `DeadLetterStore`)."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
@@ -15,7 +15,7 @@ from services.followup.store.tables import (
     outcome_count,
     stream_position,
 )
-from services.followup.usecases.ports import DeadLetter, EventRow, KnownEvent, Tally
+from services.followup.usecases.ports import DeadLetter, EventRow, KnownEvent, Place, Tally
 
 _EVENT_COLUMNS = tuple(column.name for column in event.columns if column.name != "event_id")
 
@@ -66,22 +66,39 @@ class SqlEventStore:
         rows = self._connection.execute(sa.select(fragment.c.key, fragment.c.id).where(fragment.c.key.in_(keys)))
         return {row.key: row.id for row in rows} if keys else {}
 
-    def bury(self, letters: Sequence[DeadLetter]) -> None:
-        """Keep dead letters."""
-        rows = [{**asdict(letter), "resolved_at": None, "resolution": None} for letter in letters]
-        upsert(self._connection, dead_letter, rows, keys=("topic", "partition", "offset"))
-
-    def resolve_letters(self, event_ids: Collection[str], resolution: str, at: datetime) -> None:
-        """Close the open dead letters of events."""
-        statement = (
-            sa.update(dead_letter)
-            .where(dead_letter.c.event_id.in_(event_ids), dead_letter.c.resolved_at.is_(None))
-            .values(resolved_at=at, resolution=resolution)
-        )
-        self._connection.execute(statement)
-
     def tally(self, change: Tally) -> None:
         """Move the books."""
         outcomes = [(*key, moved) for key, moved in sorted(change.outcomes.items())]
         add_counts(self._connection, outcome_count, ("outcome", "reason"), outcomes)
         add_counts(self._connection, ack_count, ("code",), sorted(change.acks.items()))
+
+
+class SqlDeadLetterStore:
+    """The dead letters within one transaction."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+
+    def bury(self, letters: Sequence[DeadLetter]) -> None:
+        """Keep dead letters."""
+        rows = [{**asdict(letter), "resolved_at": None, "resolution": None} for letter in letters]
+        upsert(self._connection, dead_letter, rows, keys=("topic", "partition", "offset"))
+
+    def resolve_events(self, event_ids: Collection[str], resolution: str, at: datetime) -> None:
+        """Close the open dead letters of events."""
+        self._resolve(dead_letter.c.event_id.in_(event_ids), resolution, at)
+
+    def resolve_places(self, places: Collection[Place], resolution: str, at: datetime) -> set[Place]:
+        """Close the open dead letters at places; return those that were open. A replay's few: one statement each."""
+        resolved = set()
+        for topic, partition, offset in sorted(places):
+            here = sa.and_(
+                dead_letter.c.topic == topic, dead_letter.c.partition == partition, dead_letter.c.offset == offset
+            )
+            if self._resolve(here, resolution, at):
+                resolved.add((topic, partition, offset))
+        return resolved
+
+    def _resolve(self, condition: sa.ColumnElement[bool], resolution: str, at: datetime) -> int:
+        statement = sa.update(dead_letter).where(condition, dead_letter.c.resolved_at.is_(None))
+        return self._connection.execute(statement.values(resolved_at=at, resolution=resolution)).rowcount

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import sqlalchemy as sa
 
-from services.followup.store.events import SqlEventStore
+from services.followup.store.events import SqlDeadLetterStore, SqlEventStore
 from services.followup.store.panel import SqlCandidateFinder
 from services.followup.store.stays import SqlStayStore
 from services.followup.store.tasks import SqlDueStore, SqlTaskStore
@@ -18,6 +18,7 @@ class SqlUnitOfWork:
 
     def __init__(self, connection: sa.Connection) -> None:
         self.events = SqlEventStore(connection)
+        self.letters = SqlDeadLetterStore(connection)
         self.stays = SqlStayStore(connection)
         self.tasks = SqlTaskStore(connection)
         self.dues = SqlDueStore(connection)

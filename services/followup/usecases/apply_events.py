@@ -12,15 +12,14 @@ from schemas.events import AdtEvent
 from services.followup.usecases.follow_up import FollowUp
 from services.followup.usecases.ports import Begin, DeadLetter, Tally, UnitOfWork
 from services.followup.usecases.sorting import (
-    DEAD_LETTER,
     PARKED,
+    REPLAYED,
     SUPERSEDED,
     Books,
     Unusable,
     decode,
     event_row,
-    place,
-    revive,
+    replay_event,
     sort_records,
 )
 from services.runtime.clock import Clock
@@ -61,20 +60,20 @@ class ApplyEvents:
     def replay(self, replacements: Sequence[tuple[DeadLetter, AdtEvent, str]]) -> int:
         """Apply events read anew from dead letters; return how many are no longer dead. Harmless to repeat.
 
-        Each is (the dead letter, the event as it reads now, its acknowledgement code).
+        Each is (the dead letter, the event as it reads now, its acknowledgement code). A letter whose event has
+        taken effect meanwhile, because its sender sent it again, is closed.
         """
         now = self._clock.now()
+        readable = [item for item in replacements if item[1].intake.outcome not in PARKED]
         with self._begin() as unit:
-            known = unit.events.known({event.event_id for _, event, _ in replacements})
+            resolved = unit.letters.resolve_places({letter.place for letter, _, _ in readable}, REPLAYED, now)
+            known = dict(unit.events.known({event.event_id for _, event, _ in readable}))
             books = Books()
-            for letter, event, ack in replacements:
-                before = known.pop(event.event_id, None)
-                if before is not None and before.outcome == DEAD_LETTER and event.intake.outcome not in PARKED:
-                    revive(books, before)
-                    at = (letter.topic, letter.partition, letter.offset)
-                    place(books, event_row(event, at, ack=ack, now=now), event)
+            for letter, event, ack in readable:
+                if letter.place in resolved:
+                    replay_event(books, known, letter, event_row(event, letter.place, ack=ack, now=now), event)
             self._write(unit, books, now)
-        return len(books.revived)
+        return len(resolved)
 
     def bury(self, record: Record, why: Unusable) -> None:
         """Make a record that cannot be applied a dead letter and pass it.
@@ -99,9 +98,9 @@ class ApplyEvents:
         return len(stay_ids)
 
     def _write(self, unit: UnitOfWork, books: Books, now: datetime) -> None:
+        unit.letters.bury(books.letters)
         if books.revived:
-            unit.events.resolve_letters(books.revived, SUPERSEDED, now)
-        unit.events.bury(books.letters)
+            unit.letters.resolve_events(books.revived, SUPERSEDED, now)
         rows, outcomes = list(books.rows), books.outcomes
         if books.joined:
             settled = self._follow_up.settle(unit, books.joined, now)

@@ -65,7 +65,7 @@ class CellReader:
             cells = cells[:-1]  # a spreadsheet wrote separators for columns that are not there
         if len(cells) != width:
             return [Problem(code="wrong-width", text=f"has {len(cells)} cells where the header has {width}")]
-        cell = _Cells(dict(zip(self._columns, cells, strict=True)))
+        cell = _Cells(self._columns, cells)
         found = self._row(row, cell)
         return cell.problems or found
 
@@ -106,25 +106,26 @@ class CellReader:
 class _Cells:
     """The cells of one row by column; notes what is wrong instead of raising, so that all of it is reported."""
 
-    __slots__ = ("_values", "problems")
+    __slots__ = ("_plain", "_values", "problems")
 
-    def __init__(self, values: dict[str, str]) -> None:
-        self._values = values
+    def __init__(self, columns: Sequence[str], cells: Sequence[str]) -> None:
+        self._values = dict(zip(columns, map(str.strip, cells), strict=True))
         self.problems: list[Problem] = []
+        # Looked at once for the whole row: nearly all rows are plain, and a panel has a million of them.
+        self._plain = "".join(cells).isprintable() and max(map(len, cells)) <= PATIENT_ID_CHARACTERS_MAX
 
     def wrong(self, code: str, text: str) -> None:
         self.problems.append(Problem(code=code, text=text))
 
     def text(self, column: str, characters_max: int = CHARACTERS_MAX) -> str | None:
         value = self._values.get(column)
-        if not value:
-            return None
+        if self._plain or not value:
+            return value or None
         if not value.isprintable():
             if "\0" in value:
                 self.wrong("nul-character", f"{column} contains a NUL character")
                 return None
             value = " ".join(value.split()).translate(_CONTROLS)  # line ends within quotes; the rest says nothing
-        value = value.strip()
         if len(value) > characters_max:
             self.wrong("too-long", f"{column} is longer than {characters_max} characters")
             return None

@@ -49,6 +49,10 @@ class EventRow:
     fragment_key: str | None
 
 
+Place = tuple[str, int, int]
+"""Where a record is: topic, partition, its own offset."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetter:
     """A record that could not take effect: where it is, why, and what to do. Never patient data."""
@@ -60,6 +64,11 @@ class DeadLetter:
     reason: str
     text: str
     at: datetime
+
+    @property
+    def place(self) -> Place:
+        """Where its record is."""
+        return self.topic, self.partition, self.offset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,14 +94,21 @@ class EventStore(Protocol):
     def record(self, rows: Sequence[EventRow]) -> None:
         """Keep events; one that is there already is replaced."""
 
+    def tally(self, change: Tally) -> None:
+        """Move the books."""
+
+
+class DeadLetterStore(Protocol):
+    """Dead letters, each at its place in the log: (topic, partition, offset)."""
+
     def bury(self, letters: Sequence[DeadLetter]) -> None:
         """Keep dead letters."""
 
-    def resolve_letters(self, event_ids: Collection[str], resolution: str, at: datetime) -> None:
+    def resolve_events(self, event_ids: Collection[str], resolution: str, at: datetime) -> None:
         """Close the open dead letters of events."""
 
-    def tally(self, change: Tally) -> None:
-        """Move the books."""
+    def resolve_places(self, places: Collection[Place], resolution: str, at: datetime) -> set[Place]:
+        """Close the open dead letters at places; return those that were open."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,6 +203,10 @@ class UnitOfWork(Protocol):
     @property
     def events(self) -> EventStore:
         """Events, positions, books."""
+
+    @property
+    def letters(self) -> DeadLetterStore:
+        """Dead letters."""
 
     @property
     def stays(self) -> StayStore:

@@ -21,6 +21,9 @@ DEAD_LETTER: Final = "dead_letter"
 NO_EFFECT: Final = "no_effect"
 DUPLICATE: Final = "duplicate"
 SUPERSEDED: Final = "superseded"
+"""Where the position of a dead letter ends whose message was sent again and took effect then."""
+REPLAYED: Final = "replayed"
+"""Resolution of a dead letter that took effect at its own position."""
 
 PARKED: Final = {
     "unusable": "the message cannot be used as it is: have the sender mend and resend it, or replay it",
@@ -95,27 +98,34 @@ def sort_records(
 
 def _sort_event(books: Books, seen: dict[str, KnownEvent], row: EventRow, event: AdtEvent) -> None:
     before = seen.get(event.event_id)
-    received_at = event.received_at
     if before is None:
-        outcome = place(books, row, event)
+        seen[event.event_id] = _known(event, place(books, row, event))
     elif before.outcome == DEAD_LETTER and event.intake.outcome not in PARKED:
-        revive(books, before)
-        books.outcomes[NO_EFFECT, SUPERSEDED] += 1  # where the dead letter's own position ends
-        outcome = place(books, row, event)
+        books.revived.add(event.event_id)
+        books.outcomes[before.outcome, before.reason] -= 1
+        books.outcomes[NO_EFFECT, SUPERSEDED] += 1
+        seen[event.event_id] = _known(event, place(books, row, event))
     else:
-        outcome, received_at = before.outcome, min(before.received_at, event.received_at)
         books.outcomes[NO_EFFECT, DUPLICATE] += 1
-        if event.received_at < before.received_at and is_joined(event):
-            _join(books, statement_of(event))  # learned earlier than we knew: a minimum, it joins like any statement
-    seen[event.event_id] = KnownEvent(
-        event_id=event.event_id, received_at=received_at, outcome=outcome, reason=row.reason
-    )
+        if event.received_at < before.received_at:
+            seen[event.event_id] = replace(before, received_at=event.received_at)
+            if is_joined(event):
+                _join(books, statement_of(event))  # learned earlier than we knew: a minimum, it joins like any other
 
 
-def revive(books: Books, before: KnownEvent) -> None:
-    """Take an event that reads well now from the dead letters."""
-    books.outcomes[before.outcome, before.reason] -= 1
-    books.revived.add(before.event_id)
+def replay_event(books: Books, seen: dict[str, KnownEvent], letter: DeadLetter, row: EventRow, event: AdtEvent) -> None:
+    """Put an event read anew from a dead letter where it belongs, in the letter's own position."""
+    books.outcomes[DEAD_LETTER, letter.reason] -= 1
+    before = seen.get(event.event_id)
+    if before is None or before.outcome == DEAD_LETTER:
+        seen[event.event_id] = _known(event, place(books, row, event))
+    else:
+        books.outcomes[NO_EFFECT, SUPERSEDED] += 1
+
+
+def _known(event: AdtEvent, placed: tuple[str, str]) -> KnownEvent:
+    outcome, reason = placed
+    return KnownEvent(event_id=event.event_id, received_at=event.received_at, outcome=outcome, reason=reason)
 
 
 def is_joined(event: AdtEvent) -> bool:
@@ -124,12 +134,12 @@ def is_joined(event: AdtEvent) -> bool:
     return event.intake.outcome == "accepted" and event.kind in JOINED_KINDS and not tested
 
 
-def place(books: Books, row: EventRow, event: AdtEvent) -> str:
-    """Put an event that is new, or alive again, where it belongs; return its outcome so far."""
+def place(books: Books, row: EventRow, event: AdtEvent) -> tuple[str, str]:
+    """Put an event that is new, or alive again, where it belongs; return its outcome so far and the reason."""
     if is_joined(event):
         key = _join(books, statement_of(event))
         books.joined_rows.append(replace(row, outcome=_JOINED, fragment_key=key))
-        return _JOINED
+        return _JOINED, ""
     outcome, reason = NO_EFFECT, _why_not_joined(event)
     if event.intake.outcome in PARKED:
         outcome = DEAD_LETTER
@@ -138,7 +148,7 @@ def place(books: Books, row: EventRow, event: AdtEvent) -> str:
         books.letters.append(_letter(letter, event.event_id, why, row.applied_at))
     books.rows.append(replace(row, outcome=outcome, reason=reason))
     books.outcomes[outcome, reason] += 1
-    return outcome
+    return outcome, reason
 
 
 def _why_not_joined(event: AdtEvent) -> str:

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from schemas.events import AdtEvent
 from schemas.topics import ADT_EVENTS
 from services.followup.consumer.handler import Handler
 from services.followup.store import tables
 from services.followup.usecases.ports import DeadLetter
+from services.followup.usecases.sorting import Unusable
 from services.ingest.feeds import Feeds
 from services.runtime.errors import Transient
 from services.runtime.eventlog.port import Record
@@ -34,6 +36,24 @@ def household(tmp_path: Path) -> Iterator[Household]:
 
 def received(*messages: bytes, at: datetime = NOW) -> list[tuple[bytes, datetime]]:
     return [(raw, at) for raw in messages]
+
+
+def read_anew(household: Household, *messages: bytes) -> list[tuple[DeadLetter, AdtEvent, str]]:
+    """Return the dead letters with the events of the messages they are about."""
+    kept = [
+        DeadLetter(
+            topic=one.topic,
+            partition=one.partition,
+            offset=one.offset,
+            event_id=one.event_id,
+            reason=one.reason,
+            text=one.text,
+            at=one.at,
+        )
+        for one in household.letters()
+    ]
+    events = [household.event_of(raw, NOW) for raw in messages]
+    return [(letter, event, "AA") for letter, event in zip(kept, events, strict=True)]
 
 
 def test_a_batch_that_is_delivered_again_changes_nothing(household: Household) -> None:
@@ -98,24 +118,20 @@ def test_a_sender_that_no_feed_names_is_parked_and_takes_effect_when_sent_again(
     assert all(letter.resolved_at for letter in household.letters())
 
 
+def test_a_sender_named_within_one_backlog_takes_effect_too(household: Household) -> None:
+    household.reset(NOW, feeds=Feeds())
+    parked = household.records(received(ADMIT, DISCHARGE))
+    household.feeds = FEEDS
+    household.apply.handle(ADT_EVENTS, [*parked, *household.records(received(ADMIT, DISCHARGE))])
+    assert household.books() == {("effect", ""): 2, ("no_effect", "superseded"): 2}
+    assert all(letter.resolved_at for letter in household.letters())
+
+
 def test_a_dead_letter_takes_effect_when_it_is_replayed_and_once_only(household: Household) -> None:
     household.reset(NOW, feeds=Feeds())
     household.tell(received(ADMIT, DISCHARGE))
     household.feeds = FEEDS
-    letters = [
-        DeadLetter(
-            topic=one.topic,
-            partition=one.partition,
-            offset=one.offset,
-            event_id=one.event_id,
-            reason=one.reason,
-            text=one.text,
-            at=one.at,
-        )
-        for one in household.letters()
-    ]
-    events = [household.event_of(raw, NOW) for raw in (ADMIT, DISCHARGE)]
-    replacements = [(letter, event, "AA") for letter, event in zip(letters, events, strict=True)]
+    replacements = read_anew(household, ADMIT, DISCHARGE)
     assert household.apply.replay(replacements) == 2
     assert household.apply.replay(replacements) == 0
     assert household.books() == {("effect", ""): 2}
@@ -177,6 +193,24 @@ def test_a_record_that_fails_alone_is_buried_and_the_rest_takes_effect(household
     Handler(household.apply, get_logger("test")).handle(ADT_EVENTS, records)
     assert household.books() == {("effect", ""): 2, ("dead_letter", "apply-failed"): 1}
     assert len(household.open_tasks()) == 2
+
+
+def test_a_record_buried_by_our_own_bug_takes_effect_when_replayed(household: Household) -> None:
+    why = Unusable(reason="apply-failed", text="applying it failed: report this, mend, then replay")
+    (admit, discharge) = household.records(received(ADMIT, DISCHARGE))
+    household.apply.bury(admit, why)
+    household.apply.handle(ADT_EVENTS, [discharge])
+    assert household.books() == {("dead_letter", "apply-failed"): 1, ("effect", ""): 1}
+    assert household.apply.replay(read_anew(household, ADMIT)) == 1
+    assert household.books() == {("effect", ""): 2}
+
+
+def test_a_dead_letter_whose_message_was_sent_again_is_closed_without_a_second_effect(household: Household) -> None:
+    why = Unusable(reason="apply-failed", text="applying it failed: report this, mend, then replay")
+    household.apply.bury(household.records(received(ADMIT))[0], why)
+    household.tell(received(ADMIT, DISCHARGE))
+    assert household.apply.replay(read_anew(household, ADMIT)) == 1
+    assert household.books() == {("effect", ""): 2, ("no_effect", "superseded"): 1}
 
 
 def test_what_may_pass_by_itself_is_not_buried(household: Household) -> None:

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.followup.bootstrap import GROUP
-from services.followup.usecases.status import CONSUMER_GROUP, EMPTY_BOOKS, NO_LOG, Books, Extent, status_of
+from services.followup.usecases.status import EMPTY_BOOKS, NO_LOG, Books, Extent, status_of
 
 OUTCOMES = (("effect", ""), ("no_effect", "duplicate"), ("no_effect", "not-on-panel"), ("review", "partly-agrees"))
 DEAD = ("dead_letter", "feed-unknown")
@@ -104,7 +103,3 @@ def test_tasks_are_counted_by_kind_and_status() -> None:
     found = status_of(replace(EMPTY_BOOKS, tasks=tasks), NO_LOG).tasks
 
     assert found == {"contact": {"completed": 1, "requested": 3}, "visit": {"requested": 2}}
-
-
-def test_the_group_that_is_looked_at_is_the_one_that_consumes() -> None:
-    assert CONSUMER_GROUP == GROUP
