@@ -64,17 +64,17 @@ def render(schema: dict[str, Any]) -> str:
     return json.dumps(schema, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, file: Path = SCHEMA_FILE) -> int:
     """Write the schema, or with ``--check`` compare it; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m schemas.export", description="Write the contract's JSON Schema.")
     parser.add_argument("--check", action="store_true", help="change nothing; exit 1 if the file is out of date")
     wanted = render(event_schema())
     if not parser.parse_args(arguments).check:
-        SCHEMA_FILE.write_text(wanted, encoding="utf-8")
+        file.write_text(wanted, encoding="utf-8")
         return 0
-    if SCHEMA_FILE.exists() and SCHEMA_FILE.read_text(encoding="utf-8") == wanted:
+    if file.exists() and file.read_text(encoding="utf-8") == wanted:
         return 0
-    sys.stderr.write(f"{SCHEMA_FILE.name} does not say what the types say: run `python -m schemas.export`\n")
+    sys.stderr.write(f"{file.name} does not say what the types say: run `python -m schemas.export`\n")
     return 1
 
 

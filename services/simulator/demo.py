@@ -74,7 +74,7 @@ def run_demo(  # noqa: PLR0913 - the verb's options, each with its own flag
     """
     simulation = generate(seed, now=(clock or SystemClock()).now(), patients=patients)
     with _folder(data_dir) as folder:
-        screen = DemoScreen(stderr, messages=simulation.messages)
+        screen = DemoScreen(stderr, messages=simulation.messages, expected_tasks=len(simulation.expected))
         demo = _Demo(simulation, folder, screen=screen, settle_timeout_s=settle_timeout_s)
         verdict = asyncio.run(demo.run(command, once=once))
     if verdict is None:

@@ -21,7 +21,7 @@ _DIFFERENCES_SHOWN: Final = 10
 class DemoScreen:
     """The screen of one demo; a context manager for its live part."""
 
-    def __init__(self, stream: TextIO, *, messages: Sequence[SimulatedMessage]) -> None:
+    def __init__(self, stream: TextIO, *, messages: Sequence[SimulatedMessage], expected_tasks: int) -> None:
         self._console = Console(file=stream, highlight=False)
         self._progress = Progress(
             TextColumn("{task.description:<14}"),
@@ -37,7 +37,7 @@ class DemoScreen:
         self._rows: dict[str, TaskID] = {
             feed: self._progress.add_task(feed, total=total, note="acknowledged") for feed, total in totals.items()
         }
-        self._work = self._progress.add_task("open tasks", total=None, note="on the worklist", visible=False)
+        self._work = self._progress.add_task("open tasks", total=expected_tasks, note="on the worklist", visible=False)
 
     def __enter__(self) -> Self:
         self._progress.start()

@@ -39,7 +39,7 @@ _HOMES: Final = (
 )  # fmt: skip
 _LANGUAGES: Final = ("en", "en", "en", "en", "es", "es", "vi", "ar")
 _AREA_CODES: Final = ("290", "392", "493", "594", "695", "796")  # N9X: never assigned (NANPA numbering resources)
-_EXCHANGES: Final = ("226", "338", "447", "672", "783", "884")
+_EXCHANGES: Final = tuple(str(code) for code in range(220, 990) if code % 100 != 11 and code != 555)
 _MBI_LETTERS: Final = "ACDEFGHJKMNPQRTUVWXY"  # CMS leaves out S, L, O, I, B and Z
 _MBI_PATTERN: Final = "9A99AA9AA99"
 _ADULT_AGES: Final = (19, 94)

@@ -23,7 +23,7 @@ from services.followup.domain.reconcile import ChangeKind
 from services.followup.domain.stays import StayStatus
 from services.followup.domain.tasks import Status
 from services.followup.protocols.loading import load_protocol, protocol_names
-from services.followup.usecases.sorting import PARKED, RECORDED_ONLY
+from services.followup.usecases.sorting import PARKED, RECORDED_ONLY, REPLAYED, SUPERSEDED
 from services.followup.usecases.stay_ids import ABSORBED
 from services.ingest.feeds import CLASS_WORDS, CLASSES, DISPOSITIONS
 from services.ingest.feeds_file import read_feeds
@@ -117,7 +117,8 @@ def test_a_code_that_nobody_wrote_down_would_be_found() -> None:
 def test_every_reason_in_the_tables_is_in_outcomes() -> None:
     tables = (
         *get_args(UncertainReason), *get_args(UnmatchedReason), *get_args(Rule), *get_args(Outcome),
-        *get_args(ChangeKind), *RECORDED_ONLY.values(), ABSORBED, "duplicate", "superseded", "dead_letter", "no_effect",
+        *get_args(ChangeKind), *RECORDED_ONLY.values(), ABSORBED, REPLAYED, SUPERSEDED,
+        "duplicate", "dead_letter", "no_effect",
     )  # fmt: skip
     assert _missing(tables, "docs/reference/outcomes.md") == []
     assert PARKED.keys() <= {"unusable", "unreadable", "unknown_feed"}

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from schemas import export
 from schemas.export import SCHEMA_FILE, event_schema, main, render
 
 
@@ -29,15 +28,13 @@ def test_rendering_is_stable() -> None:
     assert text.endswith("}\n")
 
 
-def test_a_drift_fails_and_says_what_to_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(export, "SCHEMA_FILE", tmp_path / SCHEMA_FILE.name)
-    assert main(["--check"]) == 1, "a missing file is a drift"
-    assert main([]) == 0
-    assert main(["--check"]) == 0
-    (tmp_path / SCHEMA_FILE.name).write_text("{}\n", encoding="utf-8")
-    assert main(["--check"]) == 1
+def test_a_drift_fails_and_says_what_to_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / SCHEMA_FILE.name
+    assert main(["--check"], file) == 1, "a missing file is a drift"
+    assert main([], file) == 0
+    assert main(["--check"], file) == 0
+    file.write_text("{}\n", encoding="utf-8")
+    assert main(["--check"], file) == 1
     assert "python -m schemas.export" in capsys.readouterr().err
 
 

@@ -20,7 +20,7 @@ def from_feed(feed: str) -> list[SimulatedMessage]:
     return [message for seed in SEEDS for message in once_each(simulation(seed)) if message.feed == feed]
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1])
 def test_python_hl7_reads_every_message_as_what_its_sender_meant(seed: int) -> None:
     for message in simulation(seed).messages:
         parsed, hospital = hl7.parse(text_of(message)), HOSPITALS[message.feed]

@@ -71,7 +71,7 @@ def test_messages_from_before_the_feed_take_effect_by_a_replay_or_by_a_resend_an
         (FEED.replace("    sending_facility: MERCY\n", ""), 2, "names no sender"),
         (FEED + FEED.removeprefix("feeds:\n"), 9, "is already that of the feed on line 2"),
         (FEED + "    classes:\n      OBS: OBSERVED\n", 10, "class 'OBSERVED' is not one of"),
-        ("feeds: [", 1, "is not YAML"),
+        ("feeds: [", 1, "not YAML"),
     ],
     ids=["zone", "key", "sender", "duplicate", "class", "yaml"],
 )
