@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from services.followup.protocols.closures import closures_in
 from services.ingest.bootstrap import Listener, ListenerSettings
 from services.runtime.errors import Permanent
 from services.runtime.lifecycle import FolderLock, stop_requested
@@ -46,6 +47,7 @@ def run(settings: RunSettings) -> int:
     """
     configure(settings.log_level)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
+    closures_in(settings.data_dir)  # the worker reads them; a wrong file is refused here, where somebody sees it
     with (
         FolderLock(settings.data_dir) as lock,
         _bind(settings.http_port) as web,

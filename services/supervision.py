@@ -70,9 +70,11 @@ class Worker:
             assert self._process is not None
             began = loop.time()
             code = await self._process.wait()
-            delay_s = RESTART_FIRST_S if loop.time() - began > STEADY_S else min(delay_s * 2, RESTART_MAX_S)
+            if loop.time() - began > STEADY_S:
+                delay_s = RESTART_FIRST_S
             self._log.error("worker_ended", code=code, timeout_s=delay_s)
             await asyncio.sleep(delay_s)
+            delay_s = min(delay_s * 2, RESTART_MAX_S)
             self._let_go()
             try:
                 await self.start()

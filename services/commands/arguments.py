@@ -54,6 +54,7 @@ class Arguments(argparse.Namespace):
     # protocols due
     protocol: str
     zone: str
+    closures: Path | None
     times: list[str]
     # send
     files: list[str]

@@ -215,6 +215,7 @@ class _Grammar:
         verb = _verb(family, "due", "protocols:due", "the dates that discharges at these times would get")
         verb.add_argument("protocol", metavar="PROTOCOL", help="transitional-care")
         verb.add_argument("--zone", metavar="Z", required=True, help="IANA zone of the facility: America/New_York")
+        verb.add_argument("--closures", metavar="FILE", type=Path, help="the practice's own closed days, a date a line")
         verb.add_argument("times", metavar="TIME", nargs="+", help="local to the zone: 2026-11-20T14:30, 2026-11-20")
         _add_json(verb)
 

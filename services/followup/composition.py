@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from services.followup.domain.decisions import Rules
 from services.followup.protocols.calendars import calendar_for
+from services.followup.protocols.closures import closures_in
 from services.followup.protocols.loading import load_protocol
 from services.followup.store.migrate import migrate
 from services.followup.store.unit_of_work import units_of
@@ -18,7 +19,7 @@ from services.followup.usecases.apply_events import ApplyEvents
 from services.followup.usecases.follow_up import FollowUp
 from services.followup.usecases.status import CONSUMER_GROUP
 from services.runtime.clock import Clock
-from services.runtime.database import database_url, open_database
+from services.runtime.database import database_file, database_url, open_database
 
 PROTOCOL: Final = "transitional-care"
 """The one protocol of this release."""
@@ -36,13 +37,21 @@ def open_migrated(data_dir: Path) -> sa.Engine:
     return engine
 
 
-def rules_in_force() -> Rules:
-    """Return the protocol that this release follows, with its calendar."""
+def rules_in_force(data_dir: Path) -> Rules:
+    """Return the protocol that this release follows, with the calendar of a data folder's practice.
+
+    Raises:
+        ConfigurationError: `closures-file-invalid`.
+    """
     protocol = load_protocol(PROTOCOL)
-    return Rules(protocol=protocol, calendar=calendar_for(protocol.business_days))
+    return Rules(protocol=protocol, calendar=calendar_for(protocol.business_days, closures_in(data_dir)))
 
 
 def build_apply(engine: sa.Engine, clock: Clock) -> ApplyEvents:
-    """Build the consumer's use case on a database."""
-    follow_up = FollowUp(rules_in_force(), lambda: str(uuid4()))
+    """Build the consumer's use case on a data folder's database.
+
+    Raises:
+        ConfigurationError: `closures-file-invalid`.
+    """
+    follow_up = FollowUp(rules_in_force(database_file(engine).parent), lambda: str(uuid4()))
     return ApplyEvents(units_of(engine), follow_up, clock, group=CONSUMER_GROUP)

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final, TextIO
+from typing import Any, Final, TextIO
 
 from services.ingest.mllp.client import MllpClientError
 from services.runtime.clock import Clock, SystemClock
@@ -97,36 +97,43 @@ class _Demo:
         panel, feeds = write_inputs(self._simulation, self._folder)
         service = ServiceProcess(self._folder, feeds=feeds, log=self._folder / LOG_FILE, command=command)
         with stop_requested() as stop:
-            work = asyncio.create_task(self._work(service, panel, once=once))
-            stopping = asyncio.create_task(stop.wait())
-            try:
-                await asyncio.wait((work, stopping), return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for task in (work, stopping):
-                    task.cancel()
-                await asyncio.gather(work, stopping, return_exceptions=True)
-        if not work.cancelled():
-            work.result()  # raises what the work raised
+            course = asyncio.create_task(self._serve(service, panel, once=once))
+            await _first_of(course, asyncio.create_task(stop.wait()))
+        if not course.cancelled():
+            course.result()  # raises what it raised
         return self._verdict
+
+    async def _serve(self, service: ServiceProcess, panel: Path, *, once: bool) -> None:
+        """Have the service run while the work is done.
+
+        Raises:
+            Permanent: the service did not start, or ended by itself.
+        """
+        async with service:
+            work = asyncio.create_task(self._work(service, panel, once=once))
+            ended = asyncio.create_task(service.ended())
+            await _first_of(work, ended)
+            if not ended.cancelled():
+                raise Permanent("demo-service-ended", f"`afterstay run` ended by itself:\n{service.log_tail()}")
+            work.result()  # raises what it raised
 
     async def _work(self, service: ServiceProcess, panel: Path, *, once: bool) -> None:
         """Send, wait and judge; then, unless ``once``, stay up until canceled."""
         screen = self._screen
-        async with service, _while_it_lives(service):
-            await service.import_panel(panel)
-            screen.say(f"worklist: {service.http}/", style="bold")
-            screen.say(f"hospitals send to {service.mllp[0]}:{service.mllp[1]}; data in {self._folder}")
-            with screen:
-                async with self._watched(service):
-                    sent = await self._send(service, pace=None if once else GENTLE)
-                self._verdict = verdict = await self._judge(service, sent)
-                screen.worklist(len(await service.open_tasks()))
-            screen.differences(verdict.problems, verdict.differences)
-            if verdict.is_right:
-                screen.say(f"{sent.messages} messages sent, each accounted for; the tasks are as they should be")
-            if not once:
-                self._say_what_next(service)
-                await asyncio.Event().wait()
+        await service.import_panel(panel)
+        screen.say(f"worklist: {service.http}/", style="bold")
+        screen.say(f"hospitals send to {service.mllp[0]}:{service.mllp[1]}; data in {self._folder}")
+        with screen:
+            async with self._watched(service):
+                sent = await self._send(service, pace=None if once else GENTLE)
+            self._verdict = verdict = await self._judge(service, sent)
+            screen.worklist(len(await service.open_tasks()))
+        screen.differences(verdict.problems, verdict.differences)
+        if verdict.is_right:
+            screen.say(f"{sent.messages} messages sent, each accounted for; the tasks are as they should be")
+        if not once:
+            self._say_what_next(service)
+            await asyncio.Event().wait()
 
     async def _send(self, service: ServiceProcess, *, pace: Pace | None) -> Sent:
         try:
@@ -201,27 +208,14 @@ class _Demo:
             self._screen.say(line)
 
 
-@asynccontextmanager
-async def _while_it_lives(service: ServiceProcess) -> AsyncIterator[None]:
-    """Stop what is under way, with the reason, when the service ends by itself.
-
-    Raises:
-        Permanent: it did.
-    """
-    work = asyncio.current_task()
-    assert work is not None
-    ended = asyncio.create_task(service.ended())
-    ended.add_done_callback(lambda task: None if task.cancelled() else work.cancel())
+async def _first_of(*tasks: asyncio.Task[Any]) -> None:
+    """Wait for the first of the tasks to end; the others are canceled and waited for. Raises none of their errors."""
     try:
-        yield
-    except asyncio.CancelledError as error:
-        if not ended.done() or work.cancelling() > 1:
-            raise
-        work.uncancel()
-        raise Permanent("demo-service-ended", f"`afterstay run` ended by itself:\n{service.log_tail()}") from error
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        ended.cancel()
-        await asyncio.gather(ended, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @contextmanager

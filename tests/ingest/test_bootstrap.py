@@ -1,6 +1,7 @@
-"""Goal: the listener as it is composed: feeds refused with every problem, a message durable and answered, a clean end."""
+"""Goal: the listener as composed: feeds refused with every problem, a message durable and answered, a clean end."""
 
 import asyncio
+import contextlib
 import io
 import json
 from collections.abc import Iterator
@@ -42,13 +43,16 @@ async def exchange(port: int, *payloads: bytes) -> list[bytes]:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     decoder, answers = FrameDecoder(), list[bytes]()
     writer.write(b"".join(map(encode_frame, payloads)))
-    async with asyncio.timeout(PATIENCE_S):
-        while len(answers) < len(payloads):
-            data = await reader.read(65_536)
-            assert data, "the listener hung up"
-            answers += [event.payload for event in decoder.feed(data) if isinstance(event, Frame)]
-    writer.close()
-    await writer.wait_closed()
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            while len(answers) < len(payloads):
+                data = await reader.read(65_536)
+                assert data, "the listener hung up"
+                answers += [event.payload for event in decoder.feed(data) if isinstance(event, Frame)]
+    finally:
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
     return answers
 
 

@@ -7,6 +7,7 @@ numbers, birth dates, telephone numbers and addresses in every place where a sen
 A control id (MSH-10) is logged by design: it is what sender and receiver have to talk about.
 """
 
+import asyncio
 import re
 from dataclasses import replace
 from datetime import date
@@ -37,11 +38,14 @@ class Planted(Person):
 
 FAMILY, GIVEN, STREET, SSN, NOTE = "Quillfeather", "Theodosia", "Snapdragon", "437829915", "fell off her velocipede"
 PLANTED = Planted(number=990, family=FAMILY, given=GIVEN, born=date(1931, 12, 29))
+WARD = "Snowdriftward"
+"""Said in place of codes: commands show codes as sent, logs never do."""
 MARKS = re.compile(
     rb"quillfeather|quillf\xe9ather|theodosia|snapdragon|velocipede|88117722|9047733|904-7733|437829915"
     rb"|19311229|1931-12-29|12/29/1931|q\x00u\x00i\x00l\x00l",
     re.IGNORECASE,
 )
+LOG_MARKS = re.compile(MARKS.pattern + b"|snowdriftward", re.IGNORECASE)
 
 
 def good_messages() -> list[bytes]:
@@ -73,7 +77,7 @@ def odd_messages() -> list[bytes]:
     return [
         *misplaced,
         PLANTED.says(FAMILY, control_id="PRIVATE-EVN", hours_ago=1),
-        PLANTED.discharged(control_id="PRIVATE-PV1", **{"class": FAMILY, "facility": FAMILY, "number": f"{SSN}^{name}"}),
+        PLANTED.discharged(control_id="PRIVATE-PV1", **{"class": WARD, "facility": WARD, "number": f"{SSN}^{name}"}),
         PLANTED.discharged(control_id="PRIVATE-DAY", discharged=name, disposition=name, birth_date=f"19311229{NOTE}"),
         PLANTED.says("A08", control_id="PRIVATE-ID", mrn=f"{SSN}^^^{FAMILY}^SS~{name}^^^&{NOTE}&x^{GIVEN}"),
         plain + f"NTE|1||{NOTE}\rOBX|1|ST|{name}\r{name}|1|2\rZ{GIVEN}|{STREET}\r".encode(),
@@ -89,6 +93,17 @@ def odd_messages() -> list[bytes]:
         name.encode(),
         b"\xff" + name.encode() + b"\x00",
     ]
+
+
+async def send_everything(service: Service) -> None:
+    """Send what is good, what is odd, and what is no message."""
+    await exchange(service.mllp, good_messages())
+    for message in odd_messages():
+        async with await Sender.connect(service.mllp) as sender:
+            await sender.say(framed(message))
+            sender.end()
+            assert b"MSA" in (await sender.everything()).replace(b"\x00", b"")
+    await break_frames(service)
 
 
 async def break_frames(service: Service) -> None:
@@ -119,7 +134,7 @@ def ask_the_web(service: Service) -> None:
     assert service.get("/api/v1/tasks", limit=FAMILY).status_code == 422
     acted = f"/api/v1/tasks/{task['id']}"
     assert service.post(f"{acted}/claim", version=task["version"], **{FAMILY: NOTE}).status_code == 422
-    tried = {"mode": "phone", "outcome": "voicemail", "note": f"{NOTE} {PLANTED.phone}", "as": f"{GIVEN} {FAMILY}"}
+    tried = {"mode": "phone", "outcome": "voicemail", "note": f"{NOTE} {PLANTED.phone}", "as": "Kim Lee"}
     assert service.post(f"{acted}/attempt", version=task["version"], **tried).status_code == 200
     assert service.post(f"{acted}/claim", version=task["version"], **{"as": FAMILY}).status_code == 409
     headers = {"cookie": f"afterstay_name={FAMILY}", "user-agent": FAMILY, "referer": f"http://{FAMILY}/"}
@@ -147,12 +162,13 @@ def test_nothing_that_was_planted_is_in_a_log_or_in_what_commands_say(shared: Se
         ),
         encoding="utf-8",
     )
-    said += [shared.run("panel", "import", wrong, *more) for more in ((), ("--json",), ("--dry-run",))]
+    said += [shared.run("panel", "import", wrong, *more) for more in ((), ("--json", "--dry-run"))]
     assert {one.code for one in said[1:]} == {1}
-    wrong.write_text(f"{head},{FAMILY}\n{row}\n", encoding="utf-8")
+    wrong.write_text(f"{row}\n", encoding="utf-8")  # the header is missing, so a patient stands in its place
     said.append(shared.run("panel", "import", wrong))
+    assert "header" in said[-1].err
 
-    run_async(shared)
+    asyncio.run(send_everything(shared))
     until(lambda: shared.tasks_of(PLANTED.patient_id))
     ask_the_web(shared)
     shared.settle()
@@ -162,30 +178,14 @@ def test_nothing_that_was_planted_is_in_a_log_or_in_what_commands_say(shared: Se
     said += [
         shared.run(*words)
         for words in (
-            ("status",), ("status", "--json"), ("doctor", "--json"), ("dlq", "ls"), ("review", "ls"),
-            ("tasks", "ls"), ("tasks", "ls", "--json"), ("trace", "PRIVATE-2"), ("trace", "PRIVATE-3", "--json"),
+            ("status",), ("doctor", "--json"), ("dlq", "ls"), ("review", "ls"), ("tasks", "ls", "--json"),
+            ("trace", "PRIVATE-2"),
         )
     ]  # fmt: skip
 
-    found = {mark.group() for mark in MARKS.finditer(shared.stderr().encode())}
-    assert not found, [line for line in shared.stderr().splitlines() if MARKS.search(line.encode())][:5]
-    for one in said:
-        assert not MARKS.search(f"{one.out}\n{one.err}".encode()), one
-    assert any(b"PRIVATE-2" in line.encode() for line in shared.stderr().splitlines()), "the log says nothing at all"
-    assert MARKS.search(b"".join(shared.kept())), "nothing was planted"
-
-
-def run_async(service: Service) -> None:
-    """Send everything."""
-    import asyncio
-
-    async def send() -> None:
-        await exchange(service.mllp, good_messages())
-        for message in odd_messages():
-            async with await Sender.connect(service.mllp) as sender:
-                await sender.say(framed(message))
-                sender.end()
-                assert b"MSA" in (await sender.everything()).replace(b"\x00", b"")
-        await break_frames(service)
-
-    asyncio.run(send())
+    assert [line for line in shared.stderr().splitlines() if LOG_MARKS.search(line.encode())] == []
+    assert [one for one in said if MARKS.search(f"{one.out}\n{one.err}".encode())] == []
+    assert '"control_id": "PRIVATE-2"' in shared.stderr(), "the log says nothing at all"
+    assert {mark.lower() for mark in LOG_MARKS.findall(b"".join(shared.kept()))} >= {
+        b"quillfeather", b"quillf\xe9ather", b"velocipede", b"88117722", b"437829915", b"19311229", b"snowdriftward"
+    }, "it was not planted"  # fmt: skip

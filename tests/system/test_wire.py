@@ -28,7 +28,9 @@ HEADER_TIMEOUT_S = 10.0  # fault F33
 Said = list[tuple[str, str]]
 
 
-def message(control_id: str, *, header: str = "ADT^A08|{}|P|2.5", segments: bytes = b"PID|1||4711^^^MERCY^MR\r") -> bytes:
+def message(
+    control_id: str, *, header: str = "ADT^A08|{}|P|2.5", segments: bytes = b"PID|1||4711^^^MERCY^MR\r"
+) -> bytes:
     """Return a message; `header` is MSH-9 to 12 with a place for the control id."""
     return f"MSH|^~\\&|EPIC|MERCY|A|B|20261120||{header.format(control_id)}\r".encode() + segments
 
@@ -137,7 +139,7 @@ async def test_utf_16_is_answered_in_utf_16(shared: Service) -> None:
     async with await Sender.connect(shared.mllp) as sender:
         await sender.say(framed(message("B16").decode().encode("utf-16")))
         sender.end()
-        (answer,) = (await sender.everything()).removeprefix(b"\x0b").removesuffix(b"\x1c\r"),
+        (answer,) = ((await sender.everything()).removeprefix(b"\x0b").removesuffix(b"\x1c\r"),)
         text = answer.decode("utf-16")
     assert "MSA|AA|B16\r" in text
 

@@ -1,6 +1,6 @@
 """The JSON interface: tasks to read and to act on, and the two health checks.
 
-Scripts stand on it: paths, fields and codes are those of `docs/reference/http.md` and do not change within `v1`.
+Scripts stand on it: paths, fields and codes are those of `docs/reference/http-api.md` and do not change within `v1`.
 """
 
 from collections.abc import Callable, Sequence
