@@ -93,6 +93,8 @@ async def _wake(apply: ApplyEvents, work: ThreadPoolExecutor, log: Logger) -> No
             pass
     except Transient as error:
         log.warning("timers_postponed", code=error.code)
+    except asyncio.CancelledError:
+        return  # the scheduler stops; the batch under way ends on its thread, and APScheduler would call this an error
 
 
 async def _stop_after(stop: asyncio.Event, server: HttpServer) -> None:

@@ -16,6 +16,7 @@ class; NUBC FL 17 (patient status) for dispositions; `domain.md` §2.2 and §2.3
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -69,6 +70,9 @@ DISPOSITIONS: Final[Mapping[str, str]] = MappingProxyType(
 """PV1-36 in words that mean one thing everywhere. H, HOSP or DC do not."""
 
 DEFAULT_NAME: Final = "default"
+SENDERS_CACHED_MAX: Final = 1_024
+"""Spellings of senders whose profile is remembered; an exchange has hundreds of senders."""
+
 PROCESSING: Final = frozenset({("P", ""), ("P", "T")})
 """Production, current processing: table 0207 reads an empty mode as current."""
 
@@ -118,8 +122,7 @@ class FeedProfile:
 
     def class_of(self, raw: str) -> str | None:
         """Return our word for PV1-2; ``None`` where no table holds it."""
-        key = fold(raw)
-        return self.classes.get(key) or CLASSES.get(key)
+        return self.classes.get(raw) or CLASSES.get(raw) or self.classes.get(fold(raw)) or CLASSES.get(fold(raw))
 
     def disposition_of(self, raw: str) -> str | None:
         """Return the two-digit code for PV1-36; ``None`` where it is neither a number nor in a table."""
@@ -143,15 +146,19 @@ class FeedProfile:
 class Feeds:
     """All feeds of an installation, found by sender."""
 
-    __slots__ = ("_by_sender", "default", "profiles")
+    __slots__ = ("_by_sender", "_found", "default", "profiles")
 
     def __init__(self, profiles: tuple[FeedProfile, ...] = (), *, default: FeedProfile | None = None) -> None:
         self.profiles = profiles
         self.default = default
         self._by_sender = {sender_key(one.sending_application, one.sending_facility): one for one in profiles}
+        self._found = lru_cache(maxsize=SENDERS_CACHED_MAX)(self._find)
 
     def find(self, sending_application: str, sending_facility: str) -> FeedProfile | None:
         """Return the profile for MSH-3.1 and MSH-4.1; ``None`` where no entry and no default is for this sender."""
+        return self._found(sending_application, sending_facility)
+
+    def _find(self, sending_application: str, sending_facility: str) -> FeedProfile | None:
         application, facility = fold(sending_application), fold(sending_facility)
         by_sender = self._by_sender
         return (

@@ -210,7 +210,8 @@ def _head(header: Segment, field: int) -> str | None:
 
 
 def _processing(header: Segment, feed: FeedProfile) -> Processing:
-    id_, mode = fold(header.component(11)), fold(header.component(11, 2))
+    raw = header.field(11)
+    id_, mode = (raw.upper(), "") if raw.isalnum() else (fold(header.component(11)), fold(header.component(11, 2)))
     if not id_:
         header.note("processing-missing", 11)
     return Processing(id=id_ or None, mode=mode or None, admitted=(id_, mode) in feed.processing)
@@ -218,17 +219,19 @@ def _processing(header: Segment, feed: FeedProfile) -> Processing:
 
 def _read_subject(message: Message) -> _Subject:
     header, evn, marks = message.header, message.first("EVN"), message.delimiters
-    recorded = fold(evn.component(1)) if evn is not None else ""
-    stated = header.field(9).partition(marks.repetition)[0]
-    subject, findings = _subject_of(*(*map(fold, stated.split(marks.component)), "", "", "")[:3], recorded)
+    recorded = evn.component(1) if evn is not None else ""
+    subject, findings = _subject_of(header.field(9), recorded, marks.component, marks.repetition)
     for code in findings:
         header.note(code, 9)
     return subject
 
 
 @lru_cache(maxsize=SUBJECTS_CACHED_MAX)
-def _subject_of(stated: str, trigger: str, structure: str, recorded: str) -> tuple[_Subject, tuple[str, ...]]:
+def _subject_of(field: str, recorded: str, component: str, repetition: str) -> tuple[_Subject, tuple[str, ...]]:
     """Decide on type and trigger: MSH-9.2, else EVN-1, else the structure where only one trigger has it."""
+    first = field.partition(repetition)[0].replace(NULL_TEXT, "")
+    stated, trigger, structure = (*map(fold, first.split(component)), "", "", "")[:3]
+    recorded = fold(recorded)
     message_type, _, rest = stated.partition("_")  # a structure alone, as ADT_A03
     findings: list[str] = []
     if message_type not in ("ADT", ""):
@@ -274,8 +277,7 @@ def _why_nobody(message: Message, kind: Kind, patient: Patient) -> str | None:
 def _has_time(
     sent_at: Timestamp | None, recorded_at: Timestamp | None, occurred_at: Timestamp | None, visit: Visit
 ) -> bool:
-    times = (sent_at, recorded_at, occurred_at, visit.admitted_at, visit.discharged_at)
-    return any(time is not None for time in times)
+    return bool(sent_at or recorded_at or occurred_at or visit.admitted_at or visit.discharged_at)
 
 
 def _why_no_discharge(message: Message, kind: Kind, visit: Visit, occurred_at: Timestamp | None) -> str | None:

@@ -10,7 +10,6 @@ Owns the acknowledgement code (HL7 table 0008) and the errors of a refusal (tabl
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
 from typing import Final, NamedTuple, Protocol
@@ -56,14 +55,6 @@ class Decision(NamedTuple):
     answer: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class _Read:
-    """A message whose header could be read, with its sender's feed if one names it."""
-
-    message: Message
-    feed: FeedProfile | None
-
-
 class Normalizer(Protocol):
     """Makes the event of a message; `normalize` is the one."""
 
@@ -88,10 +79,9 @@ class Reception:
     def receive(self, inbound: Inbound, received_at: datetime) -> Decision:
         """Return what to record and what to answer."""
         try:
-            read = self._read(inbound.payload)
+            message, feed = self._read(inbound.payload)
         except Hl7SyntaxError as error:
             return self._refuse_unread(inbound, error, received_at)
-        message, feed = read.message, read.feed
         if inbound.truncated:
             event = refused_event(inbound.payload, TRUNCATED, received_at=received_at, message=message, feed=feed)
             return Decision(event, None, b"")
@@ -122,12 +112,13 @@ class Reception:
             _log.error("normalizer_failed", event_id=event.event_id, feed=event.feed, exc_info=error)
             return event
 
-    def _read(self, raw: bytes) -> _Read:
+    def _read(self, raw: bytes) -> tuple[Message, FeedProfile | None]:
+        """Return the message, whose header could be read, and its sender's feed if one names it."""
         message = parse(raw)
         feed = self._feeds.find(message.header.component(3), message.header.component(4))
         if feed is not None and feed.charset is not None and not raw.isascii():
             message = parse(raw, charset_override=feed.charset)
-        return _Read(message, feed)
+        return message, feed
 
     def _refuse_unread(self, inbound: Inbound, error: Hl7SyntaxError, received_at: datetime) -> Decision:
         """Refuse what has no readable header; of a frame that was cut off or too large, that is the reason."""
@@ -146,6 +137,7 @@ def _why_refused(inbound: Inbound, message: Message) -> str | None:
         return TOO_LARGE
     if not message.header.component(10).strip():
         return NO_CONTROL_ID
-    if any(finding.code == SEVERAL_MESSAGES for finding in message.findings):
+    findings = message.findings
+    if findings and any(finding.code == SEVERAL_MESSAGES for finding in findings):
         return SEVERAL_MESSAGES
     return None

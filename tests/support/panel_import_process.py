@@ -15,8 +15,13 @@ from tests.support.panel_files import import_panel
 def main(data_dir: Path, file: Path) -> None:
     """Import the file."""
     engine = open_database(database_url(data_dir))
-    sa.event.listen(engine, "commit", lambda _connection: print("commit", flush=True))
+    sa.event.listen(engine, "commit", _announce)
     import_panel(engine, file)
+
+
+def _announce(_connection: sa.Connection) -> None:
+    sys.stdout.write("commit\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """The service that tests share where they do not disturb each other."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 

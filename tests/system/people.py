@@ -65,7 +65,7 @@ class Person:
             f"{self.phone},{self.mrn}^^^MERCY^MR"
         )
 
-    def says(self, event: str, *, control_id: str, hours_ago: float = 0, **fields: str) -> bytes:
+    def says(self, event: str, hours_ago: float = 0, /, *, control_id: str, **fields: str) -> bytes:
         """Return a message about the stay, sent so many hours before now."""
         now = datetime.now(UTC)
         sent = hl7_time(now - timedelta(hours=hours_ago))
@@ -87,7 +87,7 @@ class Person:
 
     def admitted(self, *, control_id: str, **fields: str) -> bytes:
         """Return the admission."""
-        return self.says("A01", control_id=control_id, hours_ago=48, **fields)
+        return self.says("A01", 48, control_id=control_id, **fields)
 
     def discharged(self, *, control_id: str, **fields: str) -> bytes:
         """Return the discharge, home, an hour ago."""

@@ -62,7 +62,7 @@ def assert_all_are_kept(service: Service, acknowledged: list[bytes]) -> None:
     assert not lost, f"{lost.total()} acknowledged messages are not in the log"
 
 
-def rows(service: Service, statement: sa.Select[tuple[str, ...]]) -> list[tuple[str, ...]]:
+def rows(service: Service, statement: sa.Select[*tuple[str, ...]]) -> list[tuple[str, ...]]:
     """Return rows of the database of a service."""
     engine = open_database(database_url(service.data))
     try:

@@ -72,7 +72,7 @@ async def test_odd_input_leaves_the_listener_serving(shared: Service, person: Pe
             sender.end()
             assert await _codes_until_closed(sender) <= {"AA", "AR"}, path.name
         control_id = f"ODD{next(_numbers):05d}"
-        (answer,) = await exchange(shared.mllp, [person.says("A08", control_id=control_id, hours_ago=1)])
+        (answer,) = await exchange(shared.mllp, [person.says("A08", 1, control_id=control_id)])
         assert (answer.code, answer.control_id) == ("AA", control_id), path.name
     assert len(shared.complaints()) == complaints
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.system.people import FEED
+from tests.support.data_folders import DataFolder
+from tests.system.people import FEED, people
 from tests.system.service import Service, afterstay
 
 pytestmark = pytest.mark.system
@@ -53,18 +54,18 @@ def test_a_wrong_feeds_file_and_a_taken_port_are_found_before_run_refuses_them(t
 
 
 def test_a_damaged_log_is_found_and_nothing_more_is_asked_of_it(tmp_path: Path) -> None:
-    with Service(tmp_path, feeds=FEED) as service:
-        service.send(b"MSH|^~\\&|EPIC|MERCY|A|B|20261120||ADT^A08|1|P|2.5\rPID|1||4711\r")
-        service.settle()
-    log = service.data / "log.db"
+    folder = DataFolder(tmp_path)
+    folder.make_database()
+    folder.receive(people(1, 1)[0].admitted(control_id="DAMAGED"))
+    log = tmp_path / "log.db"
     log.write_bytes(log.read_bytes()[:4096] + b"damage " * 4096)
 
-    found = doctor(service.data, "--mllp-port", 0, "--http-port", 0)
+    found = doctor(tmp_path, "--mllp-port", 0, "--http-port", 0)
 
     assert {check: one["level"] for check, one in found.items() if check != "folder"} == {
         "running": PASS, "ports": PASS, "feeds": WARN, "log.db": FAIL, "afterstay.db": PASS
     }  # fmt: skip
-    refused = afterstay("run", "--data", service.data, "--mllp-port", 0, "--http-port", 0)
+    refused = afterstay("run", "--data", tmp_path, "--mllp-port", 0, "--http-port", 0)
     assert (refused.code, refused.out) == (1, "")
     assert "[log-damaged]" in refused.err
 

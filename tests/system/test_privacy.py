@@ -41,7 +41,7 @@ PLANTED = Planted(number=990, family=FAMILY, given=GIVEN, born=date(1931, 12, 29
 WARD = "Snowdriftward"
 """Said in place of codes: commands show codes as sent, logs never do."""
 MARKS = re.compile(
-    rb"quillfeather|quillf\xe9ather|theodosia|snapdragon|velocipede|88117722|9047733|904-7733|437829915"
+    rb"quillf[^ ]{1,8}ather|theodosia|snapdragon|velocipede|88117722|9047733|904-7733|437829915"
     rb"|19311229|1931-12-29|12/29/1931|q\x00u\x00i\x00l\x00l",
     re.IGNORECASE,
 )
@@ -63,7 +63,7 @@ def good_messages() -> list[bytes]:
 def odd_messages() -> list[bytes]:
     """Return messages that say it where it does not belong, or in bytes that are wrong."""
     name = f"{FAMILY}^{GIVEN}"
-    plain = PLANTED.says("A08", control_id="PRIVATE-ODD", hours_ago=1)
+    plain = PLANTED.says("A08", 1, control_id="PRIVATE-ODD")
     header, _, rest = plain.partition(b"\r")
     fields = header.split(b"|")
     misplaced = []
@@ -76,7 +76,7 @@ def odd_messages() -> list[bytes]:
     misplaced.append(b"|".join(moved) + b"\r" + rest)
     return [
         *misplaced,
-        PLANTED.says(FAMILY, control_id="PRIVATE-EVN", hours_ago=1),
+        PLANTED.says(FAMILY, 1, control_id="PRIVATE-EVN"),
         PLANTED.discharged(control_id="PRIVATE-PV1", **{"class": WARD, "facility": WARD, "number": f"{SSN}^{name}"}),
         PLANTED.discharged(control_id="PRIVATE-DAY", discharged=name, disposition=name, birth_date=f"19311229{NOTE}"),
         PLANTED.says("A08", control_id="PRIVATE-ID", mrn=f"{SSN}^^^{FAMILY}^SS~{name}^^^&{NOTE}&x^{GIVEN}"),
@@ -187,5 +187,5 @@ def test_nothing_that_was_planted_is_in_a_log_or_in_what_commands_say(shared: Se
     assert [one for one in said if MARKS.search(f"{one.out}\n{one.err}".encode())] == []
     assert '"control_id": "PRIVATE-2"' in shared.stderr(), "the log says nothing at all"
     assert {mark.lower() for mark in LOG_MARKS.findall(b"".join(shared.kept()))} >= {
-        b"quillfeather", b"quillf\xe9ather", b"velocipede", b"88117722", b"437829915", b"19311229", b"snowdriftward"
+        b"quillfeather", b"quillf\xc9ather", b"velocipede", b"88117722", b"437829915", b"19311229", b"snowdriftward"
     }, "it was not planted"  # fmt: skip

@@ -101,7 +101,7 @@ def test_a_canceled_discharge_takes_the_tasks_back_and_a_new_one_brings_them_aga
 ) -> None:
     shared.send(person.admitted(control_id="BACK-1"), person.discharged(control_id="BACK-2"))
     before = until(lambda: shared.tasks_of(person.patient_id))
-    shared.send(person.says("A13", control_id="BACK-3", hours_ago=-0.01))
+    shared.send(person.says("A13", -0.01, control_id="BACK-3"))
     until(lambda: not shared.tasks_of(person.patient_id))
     shared.send(person.discharged(control_id="BACK-4", sent=_in_a_minute()))
     after = until(lambda: shared.tasks_of(person.patient_id))

@@ -66,7 +66,11 @@ CONTENTS: dict[str, tuple[bytes, str, str]] = {
     "B12 a truncation character": (message("B12").replace(b"^~\\&|", b"^~\\&#|", 1), "AA", "B12"),
     "B13 LF": (message("B13").replace(b"\r", b"\n"), "AA", "B13"),
     "B13 CR LF": (message("B13").replace(b"\r", b"\r\n"), "AA", "B13"),
-    "B14 escapes that are none": (message("B14", segments=b"PID|1||1\\X0||A\\E\\^\\\\^\\Zq\\^\\X4\\|\\\r"), "AA", "B14"),
+    "B14 escapes that are none": (
+        message("B14", segments=b"PID|1||1\\X0||A\\E\\^\\\\^\\Zq\\^\\X4\\|\\\r"),
+        "AA",
+        "B14",
+    ),
     "B16 bytes that are no UTF-8": (
         message("B16", header="ADT^A08|{}|P|2.5||||||UNICODE UTF-8", segments=b"PID|1||4711||\xff\xfeM\xfcller\r"),
         "AA",

@@ -30,10 +30,10 @@ NEW = [
     {**BEN, "phone": "217-483-0190", "identifiers": "1002^^^MERCY^MR", "practice": "North"},
     *(
         {**CHI, "patient_id": f"new{n}", "phone": f"217-483-{1000 + n}", "identifiers": f"7{n}^^^MERCY^MR"}
-        for n in range(60)
+        for n in range(40)
     ),
 ]
-KILLS = 5
+KILLS = 3
 
 
 class StoppedError(Exception):
@@ -80,8 +80,8 @@ def new_file(tmp_path: Path) -> Path:
 @pytest.fixture
 def small_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the import take many turns, for few people."""
-    monkeypatch.setattr(panel_loading, "TURN_ROWS_FIRST", 20)
-    monkeypatch.setattr(panel_loading, "TURN_ROWS_MAX", 20)
+    monkeypatch.setattr(panel_loading, "TURN_ROWS_FIRST", 40)
+    monkeypatch.setattr(panel_loading, "TURN_ROWS_MAX", 40)
 
 
 @pytest.fixture
@@ -169,7 +169,7 @@ def test_while_an_import_runs_others_see_the_old_or_the_new_panel(before: sa.Eng
 
 def test_an_import_killed_at_any_moment_leaves_the_old_or_the_new_panel(before: sa.Engine, tmp_path: Path) -> None:
     rng = random.Random(20261124)
-    rows = [{**CHI, "patient_id": f"kill{n}", "phone": f"217-483-{1000 + n}"} for n in range(3000)]
+    rows = [{**CHI, "patient_id": f"kill{n}", "phone": f"217-483-{1000 + n}"} for n in range(1500)]
     file = write_panel(tmp_path, *OLD, *rows)
     old = visible(before)
     before.dispose()
@@ -182,9 +182,9 @@ def test_an_import_killed_at_any_moment_leaves_the_old_or_the_new_panel(before: 
         with read_transaction(engine) as connection:
             assert connection.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
         after = visible(engine)
-        assert after == old or len(after["people"]) == len(after["memberships"]) == 3003
+        assert after == old or len(after["people"]) == len(after["memberships"]) == 1503
         import_panel(engine, file)
-        assert len(visible(engine)["people"]) == len(hidden(engine)["patients"]) == 3003
+        assert len(visible(engine)["people"]) == len(hidden(engine)["patients"]) == 1503
         engine.dispose()
 
 

@@ -107,11 +107,11 @@ def whole(engine: sa.Engine, tmp_path: Path) -> list[PanelPerson]:
 
 
 def test_what_is_found_decides_as_the_whole_panel_would(engine: sa.Engine, whole: list[PanelPerson]) -> None:
-    people = [told(row) for row in (*crowd(300, seed=1)[:150], *crowd(300, seed=2))]
+    people = [told(row) for row in (*crowd(300, seed=1)[:60], *crowd(60, seed=2))]
     results = [match(one, found) for one, found in zip(people, find(engine, *people), strict=True)]
     assert [gist(one) for one in results] == [gist(match(one, whole)) for one in people]
-    assert len({gist(one)[:2] for one in results if not isinstance(one, Linked)}) >= 5
-    assert sum(isinstance(one, Linked) for one in results) > 50
+    assert len({gist(one)[:2] for one in results if not isinstance(one, Linked)}) >= 4
+    assert sum(isinstance(one, Linked) for one in results) > 20
 
 
 def test_a_number_in_common_ends_the_search(engine: sa.Engine, tmp_path: Path) -> None:
