@@ -9,7 +9,7 @@ import os
 import socket
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final
 
@@ -42,25 +42,38 @@ class Worker:
         """Start it and wait until it serves.
 
         Raises:
-            Permanent: `worker-not-started`: it ended, or did not serve in time; its log line says why.
+            Permanent: `worker-not-started`: it ended, or did not serve in time; its log line says why. Or the system
+                has no process or descriptors to give (fault F14).
         """
-        lifeline_read, self._lifeline = os.pipe()
-        ready_read, ready_write = os.pipe()
-        inherited = (self._web.fileno(), self._lock.fileno(), lifeline_read, ready_write)
         try:
+            ready_read = await self._spawn()
+        except OSError as error:
+            self._let_go()
+            raise Permanent(
+                "worker-not-started",
+                f"the system gives the worker no process ({error.strerror}): raise the limits that it runs under",
+            ) from error
+        if not await _reads_ready(ready_read):
+            await self.stop()
+            raise Permanent("worker-not-started", "the worker process did not start: its last log line says why")
+
+    async def _spawn(self) -> int:
+        """Make the process with what it inherits; return the end of the pipe by which it says that it serves."""
+        with ExitStack() as passed_on, ExitStack() as ours:
+            lifeline_read, self._lifeline = os.pipe()
+            passed_on.callback(os.close, lifeline_read)
+            ready_read, ready_write = os.pipe()
+            passed_on.callback(os.close, ready_write)
+            ours.callback(os.close, ready_read)
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "services.worker",
                 str(self._data_dir), str(self._web.fileno()), str(lifeline_read), str(ready_write), self._log_level,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,  # the parent's standard output holds the ready line and nothing else
-                pass_fds=inherited,
+                pass_fds=(self._web.fileno(), self._lock.fileno(), lifeline_read, ready_write),
             )  # fmt: skip
-        finally:
-            os.close(lifeline_read)
-            os.close(ready_write)
-        if not await _reads_ready(ready_read):
-            await self.stop()
-            raise Permanent("worker-not-started", "the worker process did not start: its last log line says why")
+            ours.pop_all()
+            return ready_read
 
     async def supervise(self) -> None:
         """Restart the worker whenever it ends; never returns."""

@@ -44,19 +44,20 @@ def read_patient(message: Message, zone: ZoneInfo, supplied: str | None) -> Pati
         read_identifiers(pid, 3, supplied) or read_identifiers(pid, 2, supplied) or read_identifiers(pid, 4, supplied)
     )
     died_at = read_time(pid, 29, zone)
+    sex, language, multiple, birth_order, dead = pid.texts(8, 15, 24, 25, 30)
     return Patient(
         identifiers=identifiers,
         names=_names(pid, 5),
         birth_date=_birth_date(pid),
-        sex=pid.component(8).strip().upper() or None,
+        sex=sex.upper() or None,
         addresses=_addresses(pid),
         phones=_phones(pid, 13) + _phones(pid, 14),
         ssn=_ssn(pid, identifiers),
-        language=(pid.component(15) or pid.component(15, 2)).strip() or None,
+        language=language or pid.component(15, 2).strip() or None,
         account=read_identifier(pid, 18),
         mother=read_identifiers(pid, 21, supplied),
-        multiple_birth=_multiple_birth(pid),
-        deceased=_deceased(pid, dated=died_at is not None),
+        multiple_birth=_multiple_birth(pid, multiple, birth_order),
+        deceased=_deceased(pid, dead, dated=died_at is not None),
         died_at=died_at,
         contacts=_contacts(message),
         pcp=person_or_id(message.first("PD1"), 4),
@@ -148,7 +149,7 @@ def _parse_birth_date(text: str) -> TimestampText | None:
 
 def _ssn(pid: Segment, identifiers: tuple[Identifier, ...]) -> str | None:
     """Return nine digits, or the last four where that is all there is (masked, or by the sender's profile)."""
-    stated = [(pid.component(19), 19)]
+    stated = [(pid.texts(19)[0], 19)]
     stated += [(one.value, 3) for one in identifiers if one.type in SOCIAL_SECURITY]
     for text, field in stated:
         digits = _NOT_DIGITS.sub("", text) if text else ""
@@ -159,26 +160,26 @@ def _ssn(pid: Segment, identifiers: tuple[Identifier, ...]) -> str | None:
     return None
 
 
-def _multiple_birth(pid: Segment) -> bool | None:
-    said = _yes_or_no(pid, 24)
-    return True if said is None and pid.component(25).strip() else said
+def _multiple_birth(pid: Segment, word: str, birth_order: str) -> bool | None:
+    said = _yes_or_no(pid, 24, word)
+    return True if said is None and birth_order else said
 
 
-def _deceased(pid: Segment, *, dated: bool) -> bool | None:
+def _deceased(pid: Segment, word: str, *, dated: bool) -> bool | None:
     """Either the word or a time says so; a time beside "no" is a death too, since "no" is what systems fill in."""
-    said = _yes_or_no(pid, 30)
+    said = _yes_or_no(pid, 30, word)
     if said is False and dated:
         pid.note("death-contradictory", 30)
     return True if dated else said
 
 
-def _yes_or_no(segment: Segment, field: int) -> bool | None:
-    word = segment.component(field).strip().upper()
+def _yes_or_no(segment: Segment, field: int, word: str) -> bool | None:
     if not word:
         return None
-    if word not in _ANSWERS:
+    said = _ANSWERS.get(word.upper())
+    if said is None:
         segment.note("yes-or-no-unknown", field)
-    return _ANSWERS.get(word)
+    return said
 
 
 def _contacts(message: Message) -> tuple[Contact, ...]:

@@ -6,7 +6,7 @@ the first, one that they skip is moved forward by what they skip (PEP 495, ``fol
 no date at all is no time, with a finding.
 """
 
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -17,6 +17,8 @@ from services.ingest.hl7.timestamps import NOT_A_DATE, parse_timestamp
 
 TIMES_CACHED_MAX: Final = 4_096
 """A message repeats its times (MSH-7 in EVN-2, PV1-44 in each update of a stay); 4,096 take about 2 MB."""
+
+DAYS_CACHED_MAX: Final = 4_096
 
 _COARSE: Final = frozenset({"year", "month", "day"})
 
@@ -32,10 +34,10 @@ def read_time(segment: Segment | None, field: int, zone: ZoneInfo) -> Timestamp 
     text, degree = (raw, "") if raw.isalnum() else (segment.component(field), segment.component(field, 2))
     if not text:
         return None
-    time, faults = _time_of(text, degree, zone)
+    found, faults = _time_of(text, degree, zone)
     for code in faults:
         segment.note(code, field)
-    return time
+    return found
 
 
 @lru_cache(maxsize=TIMES_CACHED_MAX)
@@ -48,21 +50,29 @@ def _time_of(text: str, degree: str, zone: ZoneInfo) -> tuple[Timestamp | None, 
         # 00000000 is how some systems write an empty date.
         return None, ("timestamp-placeholder",) if not text.strip("0 ") else written.findings
     findings = written.findings
-    if offset is not None:
-        at = local.replace(tzinfo=timezone(timedelta(minutes=offset)))
+    east = timedelta(minutes=offset) if offset is not None else _offset_all_day(local.date(), zone)
+    if east is not None:
+        at = (local - east).replace(tzinfo=UTC)
     else:
         at = local.replace(tzinfo=zone)
         if precision not in _COARSE:
             findings += _clock_change(at)
-    time = Timestamp(
+    found = Timestamp(
         text=written.text,
         local=local,
-        at=at.astimezone(UTC),
+        at=at if east is not None else at.astimezone(UTC),
         precision=precision,
         zone=zone.key,
         offset_minutes=offset,
     )
-    return time, findings
+    return found, findings
+
+
+@lru_cache(maxsize=DAYS_CACHED_MAX)
+def _offset_all_day(day: date, zone: ZoneInfo) -> timedelta | None:
+    """Return the offset of a day on which the zone's clocks do not change, ``None`` for one on which they do."""
+    first, last = (datetime.combine(day, moment, zone).utcoffset() for moment in (time.min, time.max))
+    return first if first == last else None
 
 
 def _clock_change(at: datetime) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from schemas.events import Coded, Diagnosis, Facility, Merge, Visit
 from services.ingest.event_identifiers import read_identifier, read_identifiers
 from services.ingest.event_patient import person_or_id
 from services.ingest.event_times import read_time
-from services.ingest.feeds import FacilityProfile, FeedProfile, fold
+from services.ingest.feeds import FacilityProfile, FeedProfile
 from services.ingest.hl7.message import Message
 from services.ingest.hl7.segment import Segment
 
@@ -54,36 +54,36 @@ def read_visit(message: Message, feed: FeedProfile, facility: Facility | None, z
     pv1, pv2, zbe = message.first("PV1"), message.first("PV2"), message.first("ZBE")
     planned = read_time(pv2, 9, zone)
     reason = _words(pv2, 3, 2) or _words(pv2, 3)
-    movement_id, movement_action = _text(zbe, 1), _text(zbe, 4)
+    movement_id, movement_action = zbe.texts(1, 4) if zbe is not None else ("", "")
     if pv1 is None:
         return Visit(
             facility=facility,
             expected_discharge_at=planned,
             reason=reason,
-            movement_id=movement_id,
-            movement_action=fold(movement_action) if movement_action else None,
+            movement_id=movement_id or None,
+            movement_action=movement_action.upper() or None,
         )
+    class_, patient_type, admit_source, disposition = pv1.texts(2, 18, 14, 36)
     return Visit(
         number=read_identifier(pv1, 19),
-        class_=_class(pv1, feed),
-        patient_type=_text(pv1, 18),
+        class_=_class(pv1, class_, feed),
+        patient_type=patient_type or None,
         location=_location(pv1),
         facility=facility,
         admitted_at=read_time(pv1, 44, zone),
         discharged_at=read_time(pv1, 45, zone),
         expected_discharge_at=planned,
-        disposition=_disposition(pv1, feed),
+        disposition=_disposition(pv1, disposition, feed),
         attending=person_or_id(pv1, 7),
-        admit_source=_text(pv1, 14),
+        admit_source=admit_source or None,
         reason=reason,
-        movement_id=movement_id,
-        movement_action=fold(movement_action) if movement_action else None,
+        movement_id=movement_id or None,
+        movement_action=movement_action.upper() or None,
     )
 
 
-def _class(pv1: Segment, feed: FeedProfile) -> Coded | None:
-    raw = _text(pv1, 2)
-    if raw is None:
+def _class(pv1: Segment, raw: str, feed: FeedProfile) -> Coded | None:
+    if not raw:
         return None
     code = feed.class_of(raw)
     if code is None:
@@ -91,9 +91,11 @@ def _class(pv1: Segment, feed: FeedProfile) -> Coded | None:
     return Coded(raw=raw, code=code, text=_words(pv1, 2, 2))
 
 
-def _disposition(pv1: Segment, feed: FeedProfile) -> Coded | None:
-    raw, text = _text(pv1, 36), _words(pv1, 36, 2)
-    if raw is None:
+def _disposition(pv1: Segment, raw: str, feed: FeedProfile) -> Coded | None:
+    if not pv1.field(36):
+        return None
+    text = _words(pv1, 36, 2)
+    if not raw:
         return Coded(raw=text, text=text) if text else None
     code = feed.disposition_of(raw)
     if code is None:
@@ -124,11 +126,12 @@ def read_diagnoses(message: Message) -> tuple[Diagnosis, ...]:
 def _diagnosis(dg1: Segment) -> Diagnosis:
     rows = dg1.rows(3)
     code, text, system = rows[0][:3] if rows else ("", "", "")
+    coding, kind = dg1.texts(2, 6)
     return Diagnosis(
         code=code.strip() or None,
         text=text.strip() or _words(dg1, 4),
-        system=system.strip() or _text(dg1, 2),
-        type=_text(dg1, 6),
+        system=system.strip() or coding or None,
+        type=kind or None,
     )
 
 
@@ -143,20 +146,16 @@ def read_merge(message: Message, supplied: str | None) -> Merge | None:
 
 def read_sensitivity(message: Message) -> tuple[str, ...]:
     """Read what asks for care with the record: VIP, protection and visit protection indicators."""
-    found = ((name, field, message.first(name)) for name, field in _SENSITIVE)
-    return tuple(
-        [f"{name}-{field}:{text}" for name, field, segment in found if (text := _text(segment, field)) is not None]
-    )
+    found = []
+    for name, field in _SENSITIVE:
+        segment = message.first(name)
+        text = segment.texts(field)[0] if segment is not None else ""
+        if text:
+            found.append(f"{name}-{field}:{text}")
+    return tuple(found)
 
 
 _SENSITIVE: Final = (("PV1", 16), ("PD1", 12), ("PV2", 22))
-
-
-def _text(segment: Segment | None, field: int, component: int = 1) -> str | None:
-    if segment is None:
-        return None
-    value = segment.value(field, component)
-    return value.strip() or None if isinstance(value, str) else None
 
 
 def _words(segment: Segment | None, field: int, component: int = 1) -> str | None:

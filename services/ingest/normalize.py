@@ -185,16 +185,16 @@ def _header_event(
 
 def _header_fields(message: Message, feed: FeedProfile | None, received_at: datetime) -> dict[str, Any]:
     header = message.header
-    accept, application = _head(header, 15), _head(header, 16)
+    sender, facility, control_id, version, accept, answer = header.texts(3, 4, 10, 12, 15, 16)
     return {
         "event_id": _event_id(message.raw),
         "normalizer": NORMALIZER,
         "feed": feed.name if feed is not None else None,
-        "sending_application": _head(header, 3),
-        "sending_facility": _head(header, 4),
-        "control_id": _head(header, 10),
-        "hl7_version": _head(header, 12),
-        "acknowledgement_mode": (accept, application) if accept or application else None,
+        "sending_application": sender or None,
+        "sending_facility": facility or None,
+        "control_id": control_id or None,
+        "hl7_version": version or None,
+        "acknowledgement_mode": (accept or None, answer or None) if accept or answer else None,
         "processing": _processing(header, feed or _UNKNOWN_FEED),
         "received_at": received_at,
     }
@@ -202,11 +202,6 @@ def _header_fields(message: Message, feed: FeedProfile | None, received_at: date
 
 def _event_id(raw: bytes) -> str:
     return event_id_of(hashlib.sha256(raw).digest())
-
-
-def _head(header: Segment, field: int) -> str | None:
-    raw = header.field(field)
-    return raw if raw.isalnum() else header.component(field).strip() or None
 
 
 def _processing(header: Segment, feed: FeedProfile) -> Processing:

@@ -147,7 +147,7 @@ class Pipeline:
             if timer is not None:
                 timer.cancel()
         while self._open:
-            self._settle(self._open.popleft(), None)
+            self._settle(self._open[0], None)
         self._held.clear()
 
     def hear(self, passage: _Passage, outcome: PublishOutcome) -> None:
@@ -190,9 +190,9 @@ class Pipeline:
         self._observer.message_recorded(decision.event, decision.code)
 
     def _settle(self, passage: _Passage, answer: bytes | None) -> None:
-        if not passage.settled:
-            passage.settled = True
-            passage.answer(answer)
+        """Answer, and let go of what is settled; so the first of those that are open never is."""
+        passage.settled = True
+        passage.answer(answer)
         while self._open and self._open[0].settled:
             self._open.popleft()
 
@@ -249,10 +249,8 @@ class Pipeline:
         """Give up those that have waited long enough; look again when the next one has."""
         self._expiry = None
         now = self._loop.time()
-        while self._open and (self._open[0].settled or self._open[0].deadline <= now):
-            passage = self._open.popleft()
-            if not passage.settled:
-                self._give_up(passage, self._failing)
+        while self._open and self._open[0].deadline <= now:
+            self._give_up(self._open[0], self._failing)
         if self._open:
             self._expiry = self._loop.call_at(self._open[0].deadline, self._expire)
 

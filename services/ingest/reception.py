@@ -115,7 +115,7 @@ class Reception:
     def _read(self, raw: bytes) -> tuple[Message, FeedProfile | None]:
         """Return the message, whose header could be read, and its sender's feed if one names it."""
         message = parse(raw)
-        feed = self._feeds.find(message.header.component(3), message.header.component(4))
+        feed = self._feeds.find(*message.header.texts(3, 4))
         if feed is not None and feed.charset is not None and not raw.isascii():
             message = parse(raw, charset_override=feed.charset)
         return message, feed
@@ -135,7 +135,7 @@ class Reception:
 def _why_refused(inbound: Inbound, message: Message) -> str | None:
     if inbound.oversized:
         return TOO_LARGE
-    if not message.header.component(10).strip():
+    if not message.header.texts(10)[0]:
         return NO_CONTROL_ID
     findings = message.findings
     if findings and any(finding.code == SEVERAL_MESSAGES for finding in findings):

@@ -213,7 +213,9 @@ def _named(error: sa.exc.DBAPIError) -> AfterstayError | None:
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             return Transient("database-busy", "another process holds the database; try again")
         case sqlite3.SQLITE_FULL:
-            return Transient("database-full", "the disk of the database or of its temporary files is full; free some space")
+            return Transient(
+                "database-full", "the disk of the database or of its temporary files is full; free some space"
+            )
         case sqlite3.SQLITE_IOERR:
             return Transient("database-unavailable", f"the database cannot be read or written ({name}); check the disk")
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:

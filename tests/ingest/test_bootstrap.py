@@ -13,7 +13,8 @@ from schemas.events import RAW_HEADER, decode_event
 from schemas.topics import ADT_EVENTS
 from services.ingest.bootstrap import Listener, ListenerSettings, open_feeds
 from services.ingest.mllp.frame import Frame, FrameDecoder, encode_frame
-from services.runtime.errors import ConfigurationError, Permanent
+from services.runtime.errors import ConfigurationError, Permanent, Transient
+from services.runtime.eventlog.embedded.publisher import EmbeddedPublisher
 from services.runtime.eventlog.embedded.subscriber import EmbeddedSubscriber
 from services.runtime.eventlog.port import Record
 from services.runtime.log import configure
@@ -144,4 +145,16 @@ async def test_the_listener_shuts_and_opens_its_door(tmp_path: Path, feeds_file:
         await exchange(port, raw)
     listener.resume_accepting()
     assert len(await exchange(port, raw)) == 1
+    await listener.drain()
+
+
+async def test_a_log_that_fails_for_good_is_told_to_who_runs_the_listener(
+    tmp_path: Path, feeds_file: Path, log: io.StringIO
+) -> None:
+    listener = await Listener.open(ListenerSettings(data_dir=tmp_path, feeds_file=feeds_file))
+    publisher = listener._publisher
+    assert isinstance(publisher, EmbeddedPublisher)
+    publisher._on_failure(Transient("log-failed", "a sync failed; restart after a look at the disk"))
+    assert listener.failed.is_set()
+    assert "event_log_failed" in log.getvalue()
     await listener.drain()

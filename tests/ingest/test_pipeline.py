@@ -340,6 +340,72 @@ async def test_every_frame_is_counted_once() -> None:
     bench.pipeline.close()
 
 
+async def test_a_success_in_between_sends_what_waited_without_a_pause() -> None:
+    bench = Bench()
+    bench.publisher.patient = True
+    bench.send(message("M1"))
+    bench.send(message("M2"))
+    bench.publisher.failure = UNAVAILABLE
+    bench.publisher.release(1)
+    bench.send(message("M3"))
+    assert bench.publisher.waiting == 1, "M1 and M3 are held, M2 is on its way"
+    bench.publisher.failure = None
+    bench.publisher.release(1)
+    assert bench.answer_codes() == ["-", "AA", "-"]
+    bench.publisher.release()
+    assert bench.answer_codes() == ["AA", "AA", "AA"]
+    bench.pipeline.close()
+
+
+async def test_what_was_given_up_while_it_was_held_is_not_sent_later() -> None:
+    bench = Bench(hold_max_s=0.2)
+    bench.publisher.failure = UNAVAILABLE
+    for index in range(3):
+        bench.send(message(f"M{index}"))
+    await until(lambda: bench.answer_codes() == ["none"] * 3)
+    bench.publisher.failure = None
+    await until(lambda: bench.witness.door == ["shut", "open"])
+    bench.send(message("M9"))
+    await until(lambda: bench.answer_codes()[-1] == "AA")
+    assert len(bench.publisher.records) == 2, "the one that tried the log, and the new one"
+    bench.pipeline.close()
+
+
+async def test_a_late_success_opens_the_door_and_sends_nothing_that_was_given_up() -> None:
+    bench = Bench(hold_max_s=0.05)
+    bench.publisher.patient = True
+    bench.send(message("M1"))
+    bench.send(message("M2"))
+    bench.publisher.failure = UNAVAILABLE
+    bench.publisher.release(1)
+    await until(lambda: bench.answer_codes() == ["none", "none"])
+    bench.publisher.failure = None
+    bench.publisher.release(1)
+    assert bench.witness.door == ["shut", "open"]
+    assert [decode_event(record.value).control_id for record in bench.publisher.records] == ["M2"]
+    bench.pipeline.close()
+
+
+async def test_a_late_failure_that_nobody_waits_for_holds_up_nobody() -> None:
+    bench = Bench(hold_max_s=0.05)
+    bench.publisher.patient = True
+    bench.send(message("M1"))
+    bench.send(message("M2"))
+    await until(lambda: bench.answer_codes() == ["none", "none"])
+    bench.publisher.release(1)
+    assert bench.witness.door == ["shut", "open"]
+    bench.publisher.failure = UNAVAILABLE
+    bench.publisher.release(1)
+    loop = asyncio.get_running_loop()
+    later = loop.time() + 2 * module.RETRY_FIRST_S
+    await until(lambda: loop.time() >= later)
+    assert len(bench.publisher.tried) == 2, "there is nothing to try"
+    bench.publisher.failure, bench.publisher.patient = None, False
+    bench.send(message("M3"))
+    await until(lambda: bench.answer_codes() == ["none", "none", "AA"])
+    bench.pipeline.close()
+
+
 async def test_closing_leaves_the_rest_unanswered_and_no_timer_behind() -> None:
     bench = Bench()
     bench.publisher.failure = UNAVAILABLE

@@ -15,7 +15,7 @@ _BORROWED: list[Person] = []
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service with a panel, a feed and a default, that logs everything it would ever log.
 
-    Nothing that any sender says may make it complain: that is checked when the last test is done.
+    Nothing that any sender says may make it end or complain: that is checked when the last test is done.
     """
     folder = tmp_path_factory.mktemp("shared")
     panel = folder / "panel.csv"
@@ -25,6 +25,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         assert loaded.code == 0, loaded
         yield service
         service.settle()
+        assert service.get("/readyz").status_code == 200
         assert service.complaints() == []
 
 
@@ -36,7 +37,7 @@ def person() -> Person:
 
 
 @pytest.fixture
-def other_person(person: Person) -> Person:
+def other_person() -> Person:
     """Somebody else."""
     _BORROWED.append(_PEOPLE[len(_BORROWED)])
     return _BORROWED[-1]

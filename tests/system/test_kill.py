@@ -96,6 +96,7 @@ def _assert_nothing_is_missing(simulation: Simulation, service: Service, load: L
     assert_tasks_are_the_expected_ones(simulation, service)
     assert books.received == len(service.records())
     assert books.outcomes.dead_letter == simulation.expected_dead_letters
+    assert {entry["event"] for entry in service.complaints()} <= {"worker_ended"}
     applied = {event_id for (event_id,) in rows(service, sa.select(tables.event.c.event_id))}
     assert applied == {event.event_id for event in service.events()}
     status = service.status()

@@ -1,8 +1,9 @@
-"""How `run` starts, ends, refuses and recovers: its processes, its ports, its one line (faults F03, F12, F31, F42)."""
+"""How `run` starts, ends, refuses and recovers: its processes, ports and one line (faults F03, F12, F14, F31, F42)."""
 
 import asyncio
 import os
 import signal
+import socket
 import sqlite3
 from collections import deque
 from collections.abc import Iterator
@@ -59,10 +60,12 @@ def test_standard_output_is_one_line_of_json_and_the_log_is_on_standard_error(se
 def test_sigterm_under_load_answers_what_it_took_keeps_what_it_answered_and_ends_with_0(service: Service) -> None:
     load = Load(waiting=updates(4_000), connections=8, window=64)
     load.on_answer = lambda answers: service.terminate() if answers == 300 else None
+    idle, halfway = (socket.create_connection(service.mllp) for _ in range(2))
+    with idle, halfway:
+        halfway.sendall(framed(PEOPLE[0].admitted(control_id="HALF"))[:100])
+        asyncio.run(load.run(service.mllp))
 
-    asyncio.run(load.run(service.mllp))
-
-    assert service.wait(DRAIN_WITHIN_S) == 0
+        assert service.wait(DRAIN_WITHIN_S) == 0
     assert load.waiting, "SIGTERM came too late to matter"
     assert_all_are_kept(service, load.acknowledged)
     assert len(service.kept()) == len(load.acknowledged), "what was taken was answered before the end"
@@ -112,6 +115,26 @@ def test_a_killed_worker_is_started_again_while_the_listener_goes_on_acknowledgi
     assert service.http == http
     assert service.settle().received == 201
     assert [entry["event"] for entry in service.complaints()] == ["worker_ended"]
+
+
+async def test_without_descriptors_for_another_worker_the_listener_goes_on_and_tries_again(service: Service) -> None:
+    """Fault F14."""
+    listener = psutil.Process(service.pid)
+    async with await Sender.connect(service.mllp) as sender:
+        await sender.say(framed(PEOPLE[6].admitted(control_id="NO-FILES-1")))
+        assert [answer.code for answer in await sender.answers(1)] == ["AA"]
+        allowed = listener.rlimit(psutil.RLIMIT_NOFILE)
+        first = service.worker()
+        listener.rlimit(psutil.RLIMIT_NOFILE, (listener.num_fds(), allowed[1]))
+        first.kill()
+        until(lambda: "worker_not_restarted" in {entry["event"] for entry in service.complaints()})
+        await sender.say(framed(PEOPLE[6].discharged(control_id="NO-FILES-2")))
+        assert [answer.code for answer in await sender.answers(1)] == ["AA"]
+        listener.rlimit(psutil.RLIMIT_NOFILE, allowed)
+
+    until(lambda: another_worker(service, first))
+    assert service.settle().received == 2
+    assert service.get("/readyz").status_code == 200
 
 
 def test_when_the_listener_is_killed_its_worker_leaves_and_run_starts_again_at_once(service: Service) -> None:

@@ -183,7 +183,7 @@ def _match_by_demographics(person: ComparableDemographics, comparisons: Sequence
     shown = [one for one in comparisons if one.is_partial]
     if not shown:
         return Unmatched(reason=_why_unmatched(person))
-    if person.is_placeholder or (full and all(one.placeholder for one in full)):
+    if person.is_placeholder or any(one.placeholder for one in full):
         return _uncertain("placeholder-name", shown)
     if len(full) > 1:
         return _uncertain("several-patients-match", full)

@@ -1,12 +1,11 @@
 """Events, positions and the books, on SQLAlchemy Core (ports: `usecases.ports.EventStore`, `DeadLetterStore`)."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
 from datetime import datetime
 
 import sqlalchemy as sa
 
-from services.followup.store.statements import add_counts, upsert
+from services.followup.store.statements import add_counts, upsert, values_of
 from services.followup.store.tables import (
     ack_count,
     dead_letter,
@@ -57,7 +56,7 @@ class SqlEventStore:
         fragment_ids = self._fragment_ids({row.fragment_key for row in rows if row.fragment_key})
         values = []
         for row in sorted(rows, key=lambda one: one.event_id):
-            value = asdict(row)
+            value = values_of(row)
             key = value.pop("fragment_key")
             values.append({**value, "fragment_id": fragment_ids[key] if key else None})
         upsert(self._connection, event, values, keys=("event_id",), update=_EVENT_COLUMNS)
@@ -81,7 +80,7 @@ class SqlDeadLetterStore:
 
     def bury(self, letters: Sequence[DeadLetter]) -> None:
         """Keep dead letters."""
-        rows = [{**asdict(letter), "resolved_at": None, "resolution": None} for letter in letters]
+        rows = [{**values_of(letter), "resolved_at": None, "resolution": None} for letter in letters]
         upsert(self._connection, dead_letter, rows, keys=("topic", "partition", "offset"))
 
     def resolve_events(self, event_ids: Collection[str], resolution: str, at: datetime) -> None:

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict
 from datetime import datetime
 from typing import Final
 
@@ -10,7 +9,7 @@ import msgspec
 import sqlalchemy as sa
 
 from services.followup.domain.fragments import Fragment
-from services.followup.store.statements import upsert
+from services.followup.store.statements import upsert, values_of
 from services.followup.store.tables import event, fragment, review, source_patient, stay
 from services.followup.usecases.ports import ReviewItem, StayRow, StoredFragment
 
@@ -104,7 +103,7 @@ class SqlStayStore:
         source_ids = self._source_ids({row.source_key for row in rows})
         values = []
         for row in sorted(rows, key=lambda one: one.id):
-            value = asdict(row)
+            value = values_of(row)
             source_key = value.pop("source_key")
             values.append({**value, "source_patient_id": source_ids[source_key], "updated_at": at})
         columns = (*_STAY_COLUMNS, "source_patient_id", "updated_at")
@@ -144,7 +143,9 @@ class SqlStayStore:
         if gone:
             statement = sa.update(review).where(review.c.id.in_(gone)).values(status="withdrawn", closed_at=at)
             self._connection.execute(statement)
-        new = [{**asdict(item), "status": "open", "created_at": at} for key, item in wanted.items() if key not in there]
+        new = [
+            {**values_of(item), "status": "open", "created_at": at} for key, item in wanted.items() if key not in there
+        ]
         if new:
             self._connection.execute(sa.insert(review), new)
         for key in wanted.keys() & there.keys():

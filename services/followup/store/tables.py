@@ -130,8 +130,9 @@ match_key = sa.Table(
     "match_key",
     metadata,
     sa.Column("key", sa.BigInteger, primary_key=True),
-    sa.Column("patient_id", sa.Text, sa.ForeignKey("patient.id"), primary_key=True),
-    sa.Index("ix_match_key_patient_id", "patient_id"),
+    # No foreign key and no index of its own: keys are removed by computing them again, a stale one costs a comparison
+    # and never makes a link, and each of the two makes a large import several times slower.
+    sa.Column("patient_id", sa.Text, primary_key=True),
     sqlite_with_rowid=False,
 )
 

@@ -1,7 +1,6 @@
 """Tasks, their history and timers (ports: `usecases.ports.TaskStore`, `DueStore`)."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -10,7 +9,7 @@ import sqlalchemy as sa
 
 from services.followup.domain.reconcile import Change
 from services.followup.domain.tasks import Task
-from services.followup.store.statements import upsert
+from services.followup.store.statements import upsert, values_of
 from services.followup.store.tables import due, task, task_history
 
 _TASK_COLUMNS = tuple(column.name for column in task.columns if column.name != "id")
@@ -25,13 +24,13 @@ def task_of(row: Mapping[Any, Any]) -> Task:
 
 def row_of(one: Task) -> dict[str, Any]:
     """Return the row of a task."""
-    return {**asdict(one), "warnings": _encode(one.warnings).decode()}
+    return {**values_of(one), "warnings": _encode(one.warnings).decode()}
 
 
 def difference(before: Task | None, after: Task) -> tuple[str, str]:
     """Return the changed fields of a task before and after, as JSON objects."""
-    old = asdict(before) if before is not None else {}
-    new = asdict(after)
+    old = values_of(before) if before is not None else {}
+    new = values_of(after)
     changed = [name for name in new if name not in _NOT_HISTORY and old.get(name) != new[name]]
     was = {name: old[name] for name in changed if name in old}
     return _encode(was).decode(), _encode({name: new[name] for name in changed}).decode()

@@ -70,7 +70,11 @@ class Message:
 
     def first(self, segment_id: str) -> Segment | None:
         """Return the first segment of that name."""
-        found = self._built.get(segment_id) or self.all(segment_id)
+        found: Sequence[Segment] | None = self._built.get(segment_id)
+        if found is None:
+            if segment_id not in self._index:
+                return None
+            found = self.all(segment_id)
         return found[0] if found else None
 
     def all(self, segment_id: str) -> Sequence[Segment]:

@@ -141,6 +141,19 @@ class Segment:
         value = self.value(field, component, subcomponent, repetition)
         return value if isinstance(value, str) else ""
 
+    def texts(self, *fields: int) -> list[str]:
+        """Return several fields by their first component, each as `component` gives it, trimmed."""
+        # One call for the many fields of a message that are empty or one word.
+        mine = self._fields or self._split()
+        count = len(mine)
+        return [
+            ("" if field >= count else text if (text := mine[field]).isalnum() or not text else self._trimmed(field))
+            for field in fields
+        ]
+
+    def _trimmed(self, field: int) -> str:
+        return self.component(field).strip()
+
     def rows(self, field: int, parted: frozenset[int] = frozenset()) -> Sequence[list[str]]:
         """Return the repetitions of a field as their components, unescaped: empty where absent, empty or null.
 

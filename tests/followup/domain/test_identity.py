@@ -230,6 +230,9 @@ def test_a_placeholder_on_the_panel_is_never_linked_to() -> None:
     newborn: dict[str, Any] = {"names": name("Rivera-Soto", "Baby Boy")}
     assert said(match(person(), [panel_person(**newborn)])) == PLACEHOLDER
     assert said(match(person(identifiers=()), [panel_person(**newborn)])) == PARTLY
+    renamed = (*name("Rivera-Soto", "Baby Boy"), *name("Rivera-Soto", "Leo"))
+    leo = person(identifiers=(), names=name("Rivera-Soto", "Leo"))
+    assert said(match(leo, [panel_person(names=renamed)])) == PLACEHOLDER
 
 
 def test_a_newborn_who_has_a_name_by_now_is_no_placeholder() -> None:
@@ -323,6 +326,14 @@ def test_whoever_is_linked_or_doubted_has_a_key_in_common(raw: RawDemographics, 
         assert match_keys(compared) & keys
     if not identifier_keys(compared) & identifier_keys(candidate.demographics) and not isinstance(result, Unmatched):
         assert demographic_keys(compared) & keys
+
+
+@pytest.mark.parametrize("third", ["phones", "addresses", "ssn"])
+@pytest.mark.parametrize("missing", [{"names": name("Rivera-Soto", "Luz")}, {"birth_date": None}])
+def test_each_third_finds_who_shares_it_with_a_name_or_a_birth_date(third: str, missing: dict[str, Any]) -> None:
+    alike = person(**{**NOBODY, third: getattr(ANA, third), **missing})
+    assert said(match(alike, [panel_person()])) == PARTLY
+    assert demographic_keys(alike) & match_keys(panel_person().demographics)
 
 
 @given(raw=RAW, patient=RAW)

@@ -231,6 +231,9 @@ def test_a_row_that_repeats_another_is_said_to(engine: sa.Engine, tmp_path: Path
     assert counts(report) == {"added": 2, "unchanged": 1}
     assert report.results[2].text == "repeats row 2"
     assert len(memberships(engine)) == 2
+    moved = ANA | {"practice": "South"}
+    assert counts(import_panel(engine, write_panel(tmp_path, moved, moved))) == {"changed": 1, "unchanged": 1}
+    assert len(memberships(engine)) == 3
 
 
 @pytest.mark.parametrize(

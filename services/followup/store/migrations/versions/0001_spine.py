@@ -108,11 +108,9 @@ def upgrade() -> None:
         "match_key",
         sa.Column("key", sa.BigInteger(), nullable=False),
         sa.Column("patient_id", sa.Text(), nullable=False),
-        sa.ForeignKeyConstraint(["patient_id"], ["patient.id"], name="fk_match_key_patient_id"),
         sa.PrimaryKeyConstraint("key", "patient_id", name="pk_match_key"),
         sqlite_with_rowid=False,
     )
-    op.create_index("ix_match_key_patient_id", "match_key", ["patient_id"], unique=False)
     op.create_table(
         "panel_membership",
         sa.Column("id", serial, nullable=False),
