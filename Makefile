@@ -31,8 +31,8 @@ lint: install
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m schemas.export --check
 
-bench: install  ## side by side with python-hl7's own server
-	$(BIN)/python -m tests.benchmarks.mllp
+bench: install  ## what a message costs, side by side with python-hl7: under four minutes
+	$(BIN)/python -m tests.benchmarks
 
 schemas: install  ## write the JSON Schema from the types
 	$(BIN)/python -m schemas.export

@@ -26,6 +26,7 @@ _SECOND: Final = frozenset({2})  # as XCN.2 has
 _FILLER_SSN: Final = re.compile(r"(\d)\1{8}|0000|9999|123456789|987654321|000\d{6}")
 _NOT_DIGITS: Final = re.compile(r"[^0-9]")
 _SSN_LENGTHS: Final = (9, 4)
+_SSN_CHARACTERS_MAX: Final = 32  # with its punctuation and room; a field of a megabyte is none
 _ANSWERS: Final = {"Y": True, "YES": True, "N": False, "NO": False}
 
 
@@ -152,7 +153,7 @@ def _ssn(pid: Segment, identifiers: tuple[Identifier, ...]) -> str | None:
     stated = [(pid.texts(19)[0], 19)]
     stated += [(one.value, 3) for one in identifiers if one.type in SOCIAL_SECURITY]
     for text, field in stated:
-        digits = _NOT_DIGITS.sub("", text) if text else ""
+        digits = _NOT_DIGITS.sub("", text) if len(text) <= _SSN_CHARACTERS_MAX else text
         if len(digits) in _SSN_LENGTHS and not _FILLER_SSN.fullmatch(digits):
             return digits
         if digits:
@@ -183,13 +184,12 @@ def _yes_or_no(segment: Segment, field: int, word: str) -> bool | None:
 
 
 def _contacts(message: Message) -> tuple[Contact, ...]:
-    kin, guarantors = message.all("NK1"), message.all("GT1")
-    if len(kin) + len(guarantors) > CONTACTS_MAX:
+    kin = message.some("NK1", CONTACTS_MAX)
+    guarantors = message.some("GT1", CONTACTS_MAX - len(kin))
+    if len(kin) + len(guarantors) < message.count("NK1") + message.count("GT1"):
         (guarantors or kin)[-1].note("contacts-left-out", 1)
-    found = [_contact("NK1", one, name=2, relation=3, phone=5) for one in kin[:CONTACTS_MAX]]
-    if guarantors:
-        room = CONTACTS_MAX - len(found)
-        found += [_contact("GT1", one, name=3, relation=11, phone=6) for one in guarantors[:room]]
+    found = [_contact("NK1", one, name=2, relation=3, phone=5) for one in kin]
+    found += [_contact("GT1", one, name=3, relation=11, phone=6) for one in guarantors]
     return tuple([one for one in found if one.name or one.phone])
 
 

@@ -116,7 +116,7 @@ def _location(pv1: Segment) -> str | None:
 
 def read_diagnoses(message: Message) -> tuple[Diagnosis, ...]:
     """Read DG1 segments that name a diagnosis by code or text."""
-    segments = message.all("DG1")
+    segments = message.some("DG1", DIAGNOSES_MAX + 1)
     if len(segments) > DIAGNOSES_MAX:
         segments[DIAGNOSES_MAX].note("diagnoses-left-out", 3)
     read = [_diagnosis(one) for one in segments[:DIAGNOSES_MAX]]

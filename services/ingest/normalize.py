@@ -58,6 +58,9 @@ _STRUCTURES: Final = {"ADT_A02": "A02", "ADT_A03": "A03", "ADT_A12": "A12"}
 SUBJECTS_CACHED_MAX: Final = 1_024
 """Combinations of message type, trigger and structure that senders use: some dozens."""
 
+PIDS_MAX: Final = 20
+"""PID segments compared before a message counts as one of several people without a look at the rest."""
+
 _UNKNOWN_FEED: Final = FeedProfile(name="", zone=ZoneInfo("UTC"), processing=frozenset())
 _READ_ONCE: Final = ("EVN", "PID", "PV1", "MRG")
 _NULL_BYTES: Final = NULL_TEXT.encode()
@@ -260,12 +263,11 @@ def _why_nobody(message: Message, kind: Kind, patient: Patient) -> str | None:
     """Say why it is not certain whom the message is about, if it is not."""
     if not patient.identifiers and not (patient.names and patient.birth_date):
         return "patient-not-identified"
-    others = message.all("PID")[1:]
     # A merge lists pairs of PID and MRG; any other message of two people may be two messages run together.
-    if others and kind != "merged":
-        first = message.all("PID")[0]
-        if any(first.field(field) != other.field(field) for other in others for field in (3, 5, 7)):
-            return "several-patients"
+    if message.count("PID") > 1 and kind != "merged":
+        first, *others = message.some("PID", PIDS_MAX + 1)
+        differ = any(first.field(field) != other.field(field) for other in others for field in (3, 5, 7))
+        return "several-patients" if differ or len(others) == PIDS_MAX else None
     return None
 
 
@@ -299,8 +301,8 @@ def _nulls(message: Message, patient: Patient, visit: Visit) -> tuple[str, ...]:
 def _note_repeated(message: Message) -> None:
     """Note that of several segments of these names only the first is read."""
     for segment_id in _READ_ONCE:
-        if len(message.all(segment_id)) > 1:
-            message.all(segment_id)[1].note("segment-repeated", 1)
+        if message.count(segment_id) > 1:
+            message.some(segment_id, 2)[1].note("segment-repeated", 1)
 
 
 def _findings(message: Message) -> tuple[Finding, ...]:

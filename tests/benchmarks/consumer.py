@@ -5,7 +5,6 @@ events are admissions, a third updates, a third discharges, each of which makes 
 the consumer meets: a few while it keeps up, 500 while it catches up.
 """
 
-import tempfile
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -14,7 +13,6 @@ from services.runtime.eventlog.port import Record
 from tests.benchmarks.crowd import Told, now
 from tests.benchmarks.figures import spread, table
 from tests.benchmarks.follow_up_side import Cost, FollowUpSide
-from tests.benchmarks.processes import prepare_template
 
 TRIGGERS: Final = ("A01", "A08", "A03")
 WARM_UP_PEOPLE: Final = 100
@@ -29,7 +27,7 @@ def measure(folder: Path, template: Path) -> str:
     today = now()
     people = WARM_UP_PEOPLE
     found: dict[int, list[Cost]] = {size: [] for size in BATCHES}
-    with FollowUpSide(folder / "consumer", template, today) as side:
+    with FollowUpSide(folder / "data", template, today) as side:
 
         def records(first: int, count: int) -> list[Record]:
             return side.records(
@@ -58,18 +56,7 @@ def measure(folder: Path, template: Path) -> str:
         for size, costs in found.items()
     ]
     return f"""The consumer over {people:,} people on a panel of 10,000, a third of the events discharges with two tasks each:
-ApplyEvents on a real database; median (min–max) of {ROUNDS} rounds.
+ApplyEvents on a real database; median (min-max) of {ROUNDS} rounds.
 
 {table(("events in a batch", "events/s", "CPU µs/event"), rows)}
 """
-
-
-def main() -> None:
-    """Measure and print."""
-    with tempfile.TemporaryDirectory(prefix="afterstay-bench-") as name:
-        folder = Path(name)
-        print(measure(folder, prepare_template(folder / "template")))
-
-
-if __name__ == "__main__":
-    main()

@@ -103,16 +103,20 @@ def message(person: Person, told: Told, today: datetime) -> bytes:
     segments = (
         f"MSH|^~\\&|ADT1|MERCY|AFTERSTAY|ELMSTREET|{sent}||ADT^{told.trigger}^ADT_A01|{told.control_id}|P|2.5.1|||AL|NE",
         f"EVN|{told.trigger}|{sent}|||RN4471^HOLLIS^PATRICIA|{occurred}",
-        f"PID|1||{person.mrn}^^^MERCY^MR~{person.number + 300_000}^^^MERCY^PI~9{person.number:08d}^^^USSSA^SS"
-        f"||{name}^^^^L|DUNN^MARY|{person.born:%Y%m%d}|F||2106-3^White^CDCREC|{street}^62701^USA^H|SANGAMON|"
-        f"({person.phone[:3]}){person.phone[3:6]}-{person.phone[6:]}^PRN^PH|(217)555-0199^WPN^PH|en^English^ISO639|M|CHR|"
-        f"40{person.number:07d}^^^MERCY^AN",
+        (
+            f"PID|1||{person.mrn}^^^MERCY^MR~{person.number + 300_000}^^^MERCY^PI~9{person.number:08d}^^^USSSA^SS"
+            f"||{name}^^^^L|DUNN^MARY|{person.born:%Y%m%d}|F||2106-3^White^CDCREC|{street}^62701^USA^H|SANGAMON|"
+            f"({person.phone[:3]}){person.phone[3:6]}-{person.phone[6:]}^PRN^PH|(217)555-0199^WPN^PH|en^English^ISO639|M|CHR|"
+            f"40{person.number:07d}^^^MERCY^AN"
+        ),
         "PD1|||ELM STREET PRACTICE^^4410|1093817465^OKAFOR^CHIDI^^^DR^^^NPI",
         f"NK1|1|{person.family.upper()}^JORDAN^K|SPO^Spouse^HL70063|{street}^62701^USA|(217)555-0123^PRN^PH|||C^Emergency",
-        f"PV1|1|I|4W^{400 + told.bed}^{told.bed % 4 + 1}^MERCY|U|||1093817465^OKAFOR^CHIDI^^^DR^^^NPI|"
-        "1750384806^NGUYEN^LINH^^^DR^^^NPI||MED||||7|A0||1093817465^OKAFOR^CHIDI^^^DR^^^NPI|INP|"
-        f"{880_000 + person.number}^^^MERCY^VN|MCR||||||||||||||||{told.disposition if gone else ''}|||MERCY||||"
-        f"|{admitted}|{left}",
+        (
+            f"PV1|1|I|4W^{400 + told.bed}^{told.bed % 4 + 1}^MERCY|U|||1093817465^OKAFOR^CHIDI^^^DR^^^NPI|"
+            "1750384806^NGUYEN^LINH^^^DR^^^NPI||MED||||7|A0||1093817465^OKAFOR^CHIDI^^^DR^^^NPI|INP|"
+            f"{880_000 + person.number}^^^MERCY^VN|MCR||||||||||||||||{told.disposition if gone else ''}|||MERCY||||"
+            f"|{admitted}|{left}"
+        ),
         "PV2|||R07.9^Chest pain, unspecified^I10||||||||3|Observation for chest pain",
         f"DG1|1||I50.9^Heart failure, unspecified^I10||{admitted}|A",
         f"DG1|2||E11.9^Type 2 diabetes mellitus without complications^I10||{admitted}|W",

@@ -16,9 +16,9 @@ class Spread:
         return statistics.median(self.values)
 
     def text(self, digits: int = 0, factor: float = 1.0) -> str:
-        """Return ``median (min–max)``."""
+        """Return ``median (min-max)``."""
         median, low, high = (f"{value * factor:,.{digits}f}" for value in (self.median, *self.range))
-        return f"{median} ({low}–{high})"
+        return f"{median} ({low}-{high})"
 
     @property
     def range(self) -> tuple[float, float]:

@@ -87,7 +87,9 @@ class FollowUpSide:
                 for table in (tables.stay, tables.task, tables.event)
             ]
             next_offset = connection.execute(
-                sa.select(tables.stream_position.c.next_offset).where(tables.stream_position.c.consumer_group == CONSUMER_GROUP)
+                sa.select(tables.stream_position.c.next_offset).where(
+                    tables.stream_position.c.consumer_group == CONSUMER_GROUP
+                )
             ).scalar_one()
         assert [*found, next_offset] == [stays, tasks, positions, positions], (found, next_offset)
 

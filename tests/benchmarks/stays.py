@@ -1,11 +1,10 @@
 """What the thousandth message of a stay costs, beside the first.
 
-25 people are in hospital, and each measured batch has one message of each stay: the first of every stay, … the tenth,
+Twenty people are in hospital, and each measured batch has one message of each stay: the first of every stay, … the tenth,
 the hundredth, the thousandth. So every such batch does the same work on as many stays, and only the length of their
 histories differs. Three histories: A08 updates, A02 transfers, and an A03 discharge said again and again.
 """
 
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,9 +14,8 @@ from typing import Final
 from tests.benchmarks.crowd import Told, now
 from tests.benchmarks.figures import Spread, ratio, spread, table
 from tests.benchmarks.follow_up_side import Cost, FollowUpSide
-from tests.benchmarks.processes import prepare_template
 
-STAYS: Final = 25
+STAYS: Final = 20
 CHECKPOINTS: Final = (1, 10, 100, 1_000)
 BATCHES: Final = 7
 """Measured at a checkpoint: first messages of as many groups of people, else the messages up to it and around it."""
@@ -30,12 +28,12 @@ def measure(folder: Path, template: Path) -> str:
     """Tell all histories and return the report."""
     rows = []
     for place, (name, (trigger, tasks)) in enumerate(HISTORIES.items()):
-        costs = _tell(folder / f"stays-{place}", template, trigger, tasks)
+        costs = _tell(folder / f"{place}", template, trigger, tasks)
         first = costs[CHECKPOINTS[0]]
         for checkpoint, cost in costs.items():
             rows.append((f"{name}: message {checkpoint:,}", cost.text(0, 1e6), ratio(cost, first)))
     return f"""The cost of one more message of a stay, as its history grows: ApplyEvents on a real database, batches of
-{STAYS} messages of as many stays; median (min–max) of {BATCHES} batches; first messages make the stay and its tasks.
+{STAYS} messages of as many stays; median (min-max) of {BATCHES} batches; first messages make the stay and its tasks.
 
 {table(("history", "CPU µs/message", "to the first"), rows)}
 """
@@ -76,14 +74,3 @@ class _History:
 
 def _costs(costs: Iterable[Cost]) -> Spread:
     return spread(cost.cpu_s / STAYS for cost in costs)
-
-
-def main() -> None:
-    """Measure and print."""
-    with tempfile.TemporaryDirectory(prefix="afterstay-bench-") as name:
-        folder = Path(name)
-        print(measure(folder, prepare_template(folder / "template")))
-
-
-if __name__ == "__main__":
-    main()

@@ -20,9 +20,8 @@ from services.ingest.normalize import KINDS
 from services.ingest.pipeline import Pipeline
 from services.ingest.reception import Reception, control_ids
 from services.runtime.clock import FixedClock
-from tests.ingest.test_pipeline import Witness
 from tests.support.corpora import Kind, corpora_files, with_cr
-from tests.support.publishers import PARTITIONS, ScriptedPublisher
+from tests.support.publishers import PARTITIONS, ScriptedPublisher, Witness
 
 pytestmark = pytest.mark.corpora
 

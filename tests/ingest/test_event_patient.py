@@ -124,6 +124,7 @@ def test_addresses() -> None:
         ({19: "123-45-6789"}, None, "PID-19"),
         ({19: "111111111"}, None, "PID-19"),
         ({19: "12345"}, None, "PID-19"),
+        ({19: "219-09-4431" + " " * 20 + "or so he says"}, None, "PID-19"),
         ({3: "1001~55^^^^SS"}, None, "PID-3"),
         ({19: "NONE"}, None, None),
         ({}, None, None),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from schemas.events import Processing, decode_event, encode_event
 from services.ingest.feeds import FeedProfile
 from services.ingest.hl7.message import parse
-from services.ingest.normalize import KINDS, NORMALIZER, normalize, parked_event, refused_event
+from services.ingest.normalize import KINDS, NORMALIZER, PIDS_MAX, normalize, parked_event, refused_event
 from tests.support.adt import adt
 from tests.support.hl7_text import FEED, PERSON, RECEIVED_AT, Fields, codes_of, event_of, message_of
 
@@ -69,6 +69,7 @@ def test_a_message_that_is_not_for_us_copies_nothing_of_a_person() -> None:
         ({}, {"PID": [PERSON, PERSON]}, None),
         ({}, {"PID": [PERSON, PERSON | {3: "1002"}]}, "several-patients"),
         ({}, {"PID": [PERSON, PERSON | {5: "OTHER^PERSON"}]}, "several-patients"),
+        ({}, {"PID": [PERSON] * (PIDS_MAX + 5)}, "several-patients"),
         ({9: "ADT^A40"}, {"PID": [PERSON, PERSON | {3: "1002"}], "MRG": {1: "9"}}, None),
         ({7: ""}, {}, "time-missing"),
         ({7: "SOON"}, {"EVN": {2: "NOW"}}, "time-missing"),

@@ -6,24 +6,22 @@ Method: the real pipeline before a publisher that does what the test says; waits
 import asyncio
 import gc
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from schemas.events import ACK_HEADER, RAW_HEADER, AdtEvent, decode_event
+from schemas.events import ACK_HEADER, RAW_HEADER, decode_event
 from schemas.topics import ADT_EVENTS, partition_of
 from services.ingest import pipeline as module
 from services.ingest.feeds import FeedProfile, Feeds
-from services.ingest.hl7.ack import AckCode
 from services.ingest.mllp.inbound import Inbound
 from services.ingest.pipeline import Pipeline
 from services.ingest.reception import Reception, control_ids
 from services.runtime.clock import FixedClock, to_timestamp_us
 from services.runtime.errors import AfterstayError, Ambiguous, Permanent, Transient
 from tests.support.adt import adt
-from tests.support.publishers import PARTITIONS, ScriptedPublisher
+from tests.support.publishers import PARTITIONS, ScriptedPublisher, Witness
 
 NOW = datetime(2026, 11, 24, 13, 30, tzinfo=UTC)
 PATIENCE_S = 10.0
@@ -31,34 +29,6 @@ UNAVAILABLE = Transient("log-unavailable", "the disk is full; free some space")
 OVERLOADED = Transient("log-overloaded", "too much waits for the disk")
 UNKNOWN = Ambiguous("log-write-unknown", "the record may be stored or not")
 FEEDS = Feeds((), default=FeedProfile(name="any", zone=ZoneInfo("America/New_York")))
-
-
-@dataclass
-class Witness:
-    """Observer and door at once: writes down what it hears."""
-
-    recorded: list[tuple[AdtEvent, AckCode | None]] = field(default_factory=list)
-    given_up: list[tuple[AdtEvent, AfterstayError | None]] = field(default_factory=list)
-    door: list[str] = field(default_factory=list)
-    log: list[str] = field(default_factory=list)
-
-    def message_recorded(self, event: AdtEvent, code: AckCode | None) -> None:
-        self.recorded.append((event, code))
-
-    def message_given_up(self, event: AdtEvent, error: AfterstayError | None) -> None:
-        self.given_up.append((event, error))
-
-    def log_blocked(self, error: AfterstayError | None) -> None:
-        self.log.append(f"blocked:{error.code if error else 'slow'}")
-
-    def log_recovered(self) -> None:
-        self.log.append("recovered")
-
-    def pause_accepting(self) -> None:
-        self.door.append("shut")
-
-    def resume_accepting(self) -> None:
-        self.door.append("open")
 
 
 class Bench:

@@ -1,8 +1,11 @@
-"""A publisher whose outcomes the test decides; it keeps the port's manners (never calls back inside `submit`)."""
+"""Both ends of a pipeline under test: a publisher whose outcomes the test decides, and a witness of what was said."""
 
 import asyncio
 from collections import deque
+from dataclasses import dataclass, field
 
+from schemas.events import AdtEvent
+from services.ingest.hl7.ack import AckCode
 from services.runtime.errors import AfterstayError
 from services.runtime.eventlog.port import NewRecord, OnPublished, Position, PublishOutcome
 
@@ -10,7 +13,7 @@ PARTITIONS = tuple(range(4))
 
 
 class ScriptedPublisher:
-    """Makes records durable at once, or fails them, or waits to be told.
+    """Makes records durable at once, or fails them, or waits to be told; never calls back inside `submit`.
 
     Attributes:
         records: What is durable, in order.
@@ -60,3 +63,31 @@ class ScriptedPublisher:
 
     async def close(self) -> None:
         self.closed = True
+
+
+@dataclass
+class Witness:
+    """Observer and door at once: writes down what it hears."""
+
+    recorded: list[tuple[AdtEvent, AckCode | None]] = field(default_factory=list)
+    given_up: list[tuple[AdtEvent, AfterstayError | None]] = field(default_factory=list)
+    door: list[str] = field(default_factory=list)
+    log: list[str] = field(default_factory=list)
+
+    def message_recorded(self, event: AdtEvent, code: AckCode | None) -> None:
+        self.recorded.append((event, code))
+
+    def message_given_up(self, event: AdtEvent, error: AfterstayError | None) -> None:
+        self.given_up.append((event, error))
+
+    def log_blocked(self, error: AfterstayError | None) -> None:
+        self.log.append(f"blocked:{error.code if error else 'slow'}")
+
+    def log_recovered(self) -> None:
+        self.log.append("recovered")
+
+    def pause_accepting(self) -> None:
+        self.door.append("shut")
+
+    def resume_accepting(self) -> None:
+        self.door.append("open")

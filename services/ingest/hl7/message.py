@@ -41,6 +41,7 @@ _SEGMENT_ID: Final = re.compile(r"[A-Z][A-Z0-9]{2}")
 # Only a shortcut: any name of this form is a segment.
 _USUAL_IDS: Final = frozenset(("MSH", "EVN", "PID", "PD1", "NK1", "PV1", "PV2", "ROL", "DG1", "GT1", "IN1", "OBX"))
 _CHARSET_FIELD: Final = 18
+_BUILT_TOGETHER_MAX: Final = 100  # more segments of one name than any real message has of those that are read
 
 _Notes = dict[tuple[str, str | None], None]
 _Index = dict[str, list[str]]
@@ -72,10 +73,24 @@ class Message:
         """Return the first segment of that name."""
         found: Sequence[Segment] | None = self._built.get(segment_id)
         if found is None:
-            if segment_id not in self._index:
+            lines = self._index.get(segment_id)
+            if lines is None:
                 return None
+            if len(lines) > _BUILT_TOGETHER_MAX:
+                return Segment(self._reading, segment_id, lines[0])
             found = self.all(segment_id)
         return found[0] if found else None
+
+    def count(self, segment_id: str) -> int:
+        """Return how many segments of that name there are."""
+        return len(self._index.get(segment_id, ()))
+
+    def some(self, segment_id: str, limit: int) -> Sequence[Segment]:
+        """Return the first ``limit`` segments of that name; of a hostile message the rest is never built."""
+        if self.count(segment_id) <= limit:
+            return self.all(segment_id)
+        numbered = enumerate(self._index[segment_id][:limit], 1)
+        return [Segment(self._reading, segment_id, line, number) for number, line in numbered]
 
     def all(self, segment_id: str) -> Sequence[Segment]:
         """Return the segments of that name, in order."""

@@ -19,6 +19,9 @@ FINDINGS_MAX: Final = 100
 ROWS_MAX: Final = 1_000
 """Repetitions read of one field: a thousand identifiers cost some 2 ms (B33), and no person has as many."""
 
+ESCAPES_MAX: Final = 20_000
+"""Escape characters resolved in one message: they cost some 10 ms; a megabyte of them would cost half a second."""
+
 ROW_COMPONENTS: Final = 12
 """What a row of components is padded to: XTN.12 is the last that is read."""
 
@@ -48,12 +51,13 @@ class Finding:
 class Reading:
     """What the segments of one message share: its delimiters, the charset it was decoded with, and its findings."""
 
-    __slots__ = ("_noted", "charset", "delimiters", "marks")
+    __slots__ = ("_noted", "charset", "delimiters", "escapes", "marks")
 
     def __init__(self, delimiters: Delimiters, charset: str) -> None:
         self.delimiters = delimiters
         self.marks = (delimiters.component, delimiters.repetition, delimiters.escape, delimiters.subcomponent)
         self.charset = charset
+        self.escapes = 0  # escape characters in what was read so far
         self._noted: dict[tuple[str, str | None], None] = {}
 
     def note(self, code: str, where: str | None) -> None:
@@ -199,9 +203,14 @@ class Segment:
 
     def unescape(self, raw: str, field: int) -> str:
         """Return raw text of this field with its escape sequences resolved; what is none is noted and kept."""
-        if self.delimiters.escape not in raw:
+        delimiters, reading = self._reading.delimiters, self._reading
+        if delimiters.escape not in raw:
             return raw
-        text, faults = unescape(raw, self.delimiters, self._reading.charset)
+        reading.escapes += raw.count(delimiters.escape)
+        if reading.escapes > ESCAPES_MAX:
+            self.note("escapes-left-in", field)
+            return raw
+        text, faults = unescape(raw, delimiters, reading.charset)
         for code in faults:
             self.note(code, field)
         return text

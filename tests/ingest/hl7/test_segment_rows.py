@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.ingest.hl7.message import Message, parse
-from services.ingest.hl7.segment import ROW_COMPONENTS, ROWS_MAX, Segment
+from services.ingest.hl7.segment import ESCAPES_MAX, ROW_COMPONENTS, ROWS_MAX, Segment
 
 
 def read(field: str, separators: str = "|^~\\&") -> tuple[Message, Segment]:
@@ -74,6 +74,26 @@ def test_endless_repetitions_are_read_up_to_a_limit_in_bounded_time() -> None:
     assert len(segment.rows(1)) == ROWS_MAX
     assert time.process_time() - started < 1  # some 2 ms
     assert [one.code for one in message.findings] == ["repetitions-left-out"]
+
+
+def test_more_escapes_than_any_message_has_are_left_in_and_noted() -> None:
+    message, segment = read("\\T\\" * ESCAPES_MAX)
+    assert segment.component(1) == "\\T\\" * ESCAPES_MAX
+    assert [(one.code, one.where) for one in message.findings] == [("escapes-left-in", "ZZZ-1")]
+    assert read("\\T\\" * (ESCAPES_MAX // 2))[1].component(1) == "&" * (ESCAPES_MAX // 2)
+
+
+def test_the_first_segments_of_a_name_are_built_without_the_rest() -> None:
+    message = parse(b"MSH|^~\\&|A\r" + b"".join(b"NK1|%d\r" % number for number in range(500)))
+    assert message.count("NK1") == 500
+    assert message.count("PID") == 0
+    assert [one.field(1) for one in message.some("NK1", 3)] == ["0", "1", "2"]
+    assert [one.number for one in message.some("NK1", 3)] == [1, 2, 3]
+    assert len(message.some("NK1", 1_000)) == 500
+    assert list(message.some("PID", 3)) == []
+    first = message.first("NK1")
+    assert first is not None
+    assert first.field(1) == "0"
 
 
 @given(st.text(alphabet='ab1^~\\&|"TXE .+-', max_size=60))

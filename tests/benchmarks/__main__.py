@@ -1,0 +1,51 @@
+"""`make bench`: all benchmarks, or those that are named, in one run.
+
+`python -m tests.benchmarks [mllp] [worklist] [consumer] [stays]`. Takes under four minutes on two cores; the figures are
+of this machine at this moment, so look at ratios and at the ranges in brackets.
+"""
+
+import argparse
+import os
+import platform
+import sqlite3
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tests.benchmarks import consumer, mllp, stays, worklist
+from tests.benchmarks.processes import prepare_template
+
+SECTIONS = {
+    "mllp": mllp.measure,
+    "worklist": worklist.measure,
+    "consumer": consumer.measure,
+    "stays": stays.measure,
+}
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks")
+    parser.add_argument("section", nargs="*", choices=[*SECTIONS, []], help="all by default")
+    wanted = parser.parse_args().section or list(SECTIONS)
+    _say(
+        f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, {platform.python_implementation()} "
+        f"{platform.python_version()}, SQLite {sqlite3.sqlite_version}, load {os.getloadavg()[0]:.1f} before it began.\n"
+    )
+    with tempfile.TemporaryDirectory(prefix="afterstay-bench-") as name:
+        folder = Path(name)
+        template = prepare_template(folder / "template")
+        for section in wanted:
+            began = time.monotonic()
+            _say(SECTIONS[section](folder / section, template))
+            sys.stderr.write(f"[{section}: {time.monotonic() - began:.0f} s]\n")
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201 - the report
+
+
+if __name__ == "__main__":
+    main()
