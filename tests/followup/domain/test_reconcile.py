@@ -230,3 +230,10 @@ def test_only_the_last_plan_counts(last: list[PlanItem], before: list[list[PlanI
     assert {(row.kind, row.due_on, row.status) for row in rows if row.status in OPEN} == {
         (one.kind, one.due_on, one.status) for one in last
     }
+
+
+def test_a_plan_needs_its_discharge_and_enough_ids() -> None:
+    with pytest.raises(ValueError, match="needs the discharge"):
+        reconcile(anchor=None, plan=[item()], absence=GONE, tasks=[], new_ids=["one"], now=NOW)
+    with pytest.raises(ValueError, match="one new id"):
+        reconcile(anchor=ANCHOR, plan=[item()], absence=GONE, tasks=[], new_ids=[], now=NOW)
