@@ -50,7 +50,7 @@ def state(trigger: str, sent: str, **said: Any) -> Statement:
         discharge_time=at(discharged) if discharged else None,
         discharge_deleted=said.get("discharge_deleted", False),
         event_time=at(happened) if happened else None,
-        recorded_time=sent_at,
+        recorded_time=at(said["recorded"]) if "recorded" in said else sent_at,
         movement_id=said.get("movement"),
         fields=fields,
     )

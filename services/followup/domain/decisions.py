@@ -66,21 +66,19 @@ def decide(view: StayView, standing: Standing, rules: Rules, now: datetime) -> D
     doubt = _doubt(standing)
     if doubt is not None and _may_matter(view, planned, rules):
         return _needs_review(doubt)
-    match planned:
-        case None:
-            return _waiting(view, standing)
-        case NoTask():
-            return _no_task(Absence(code=planned.reason, text=planned.text), standing, look_again_at=planned.until)
-        case NeedsReview():
-            return _needs_review(Absence(code=planned.reason, text=planned.text))
-        case Planned():
-            return Decision(
-                follow_up="planned",
-                items=planned.items,
-                absence=Absence(code="not-planned", text="the protocol no longer asks for this"),
-                outcome="effect",
-                look_again_at=planned.look_again_at,
-            )
+    if planned is None:
+        return _waiting(view, standing)
+    if isinstance(planned, NoTask):
+        return _no_task(Absence(code=planned.reason, text=planned.text), standing, look_again_at=planned.until)
+    if isinstance(planned, NeedsReview):
+        return _needs_review(Absence(code=planned.reason, text=planned.text))
+    return Decision(
+        follow_up="planned",
+        items=planned.items,
+        absence=Absence(code="not-planned", text="the protocol no longer asks for this"),
+        outcome="effect",
+        look_again_at=planned.look_again_at,
+    )
 
 
 def _excluded_as_stay(view: StayView) -> Absence | None:

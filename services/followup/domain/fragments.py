@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from services.followup.domain.statements import Order, Statement
-from services.followup.domain.times import StatedTime, is_after
+from services.followup.domain.times import StatedTime, from_microseconds, is_after
 
 _Part = TypeVar("_Part")
 
@@ -151,13 +151,16 @@ def _states_discharge(statement: Statement) -> bool:
 
 
 def _is_fact(statement: Statement) -> bool:
-    """Whether PV1-45 is stated as having happened: on an A03 always, on an A08 if not ahead of the statement."""
+    """Whether an A08 states PV1-45 as having happened: not ahead of when it was recorded or sent (rule 1)."""
     time = statement.discharge_time
-    if time is None:
+    if statement.trigger != "A08" or time is None:
         return False
-    if statement.trigger == "A03":
-        return True
-    return statement.trigger == "A08" and not is_after(time, statement.recorded_time, statement.zone)
+    sent = StatedTime(
+        local=from_microseconds(statement.order.sent_us).replace(tzinfo=None).isoformat(timespec="minutes"),
+        offset_minutes=0,
+    )
+    stated = (statement.recorded_time, sent)
+    return any(not is_after(time, one, statement.zone) for one in stated)
 
 
 def fragment_of(statement: Statement) -> Fragment:

@@ -31,6 +31,10 @@ CASES: dict[str, tuple[list[Statement], str | None]] = {
         "2026-11-18T14:00",
     ),
     "A08 with a time ahead of it only expects": ([A01, a08("2026-11-17 09:00", "2026-11-18 14:00")], None),
+    "A08 recorded with the admission's own time but sent after the discharge discharges": (
+        [A01, a08("2026-11-18 14:05", "2026-11-18 14:00", recorded="2026-11-16 08:05")],
+        "2026-11-18T14:00",
+    ),
     "an expected time does not become a discharge by ageing": (
         [A01, a08("2026-11-17 09:00", "2026-11-18 14:00"), a08("2026-11-19 09:00", "2026-11-18 14:00")],
         None,
