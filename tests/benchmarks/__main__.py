@@ -1,7 +1,7 @@
 """`make bench`: all benchmarks, or those that are named, in one run.
 
-`python -m tests.benchmarks [mllp] [worklist] [consumer] [stays]`. Takes under four minutes on two cores; the figures are
-of this machine at this moment, so look at ratios and at the ranges in brackets.
+`python -m tests.benchmarks [mllp] [worklist] [consumer] [stays]`. Takes under four minutes on two cores; the figures
+are of this machine at this moment, so look at ratios and at the ranges in brackets.
 """
 
 import argparse
@@ -32,7 +32,8 @@ def main() -> None:
     wanted = parser.parse_args().section or list(SECTIONS)
     _say(
         f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, {platform.python_implementation()} "
-        f"{platform.python_version()}, SQLite {sqlite3.sqlite_version}, load {os.getloadavg()[0]:.1f} before it began.\n"
+        f"{platform.python_version()}, SQLite {sqlite3.sqlite_version}, "
+        f"load {os.getloadavg()[0]:.1f} before it began.\n"
     )
     with tempfile.TemporaryDirectory(prefix="afterstay-bench-") as name:
         folder = Path(name)

@@ -55,8 +55,8 @@ def measure(folder: Path, template: Path) -> str:
         )
         for size, costs in found.items()
     ]
-    return f"""The consumer over {people:,} people on a panel of 10,000, a third of the events discharges with two tasks each:
-ApplyEvents on a real database; median (min-max) of {ROUNDS} rounds.
+    return f"""The consumer over {people:,} people on a panel of 10,000, a third of the events discharges with two tasks
+each: ApplyEvents on a real database; median (min-max) of {ROUNDS} rounds.
 
 {table(("events in a batch", "events/s", "CPU µs/event"), rows)}
 """

@@ -130,7 +130,8 @@ def message(person: Person, told: Told, today: datetime) -> bytes:
 
 
 def _hl7_time(moment: datetime) -> str:
-    return moment.astimezone(ZONE).strftime("%Y%m%d%H%M%S%z")
+    """Write local time, without an offset, as most senders do."""
+    return moment.astimezone(ZONE).strftime("%Y%m%d%H%M%S")
 
 
 def now() -> datetime:

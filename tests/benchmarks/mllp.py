@@ -113,8 +113,8 @@ def _report(found: dict[tuple[str, int], list[Measured]]) -> str:
         "connections: server", "messages/s", "rate", "p50 ms", "p99 ms", "CPU µs/message", "less CPU", "load's CPU",
     )  # fmt: skip
     return f"""MLLP to durable AA: one message in flight a connection, 5,000 patients, 1.4 KB each; median (min-max) of
-{ROUNDS} rounds of {WINDOW_S:g} s. "rate" and "less CPU" compare with python-hl7 at as many connections. CPU is the listening
-process's, user and system. The last column says how busy the load generator was (100% would be its limit).
+{ROUNDS} rounds of {WINDOW_S:g} s. "rate" and "less CPU" compare with python-hl7 at as many connections. CPU is the
+listening process's, user and system. The last column says how busy the load generator was (100% would be its limit).
 
 {table(header, rows)}
 """

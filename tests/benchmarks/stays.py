@@ -1,8 +1,8 @@
 """What the thousandth message of a stay costs, beside the first.
 
-Twenty people are in hospital, and each measured batch has one message of each stay: the first of every stay, … the tenth,
-the hundredth, the thousandth. So every such batch does the same work on as many stays, and only the length of their
-histories differs. Three histories: A08 updates, A02 transfers, and an A03 discharge said again and again.
+Twenty people are in hospital, and each measured batch has one message of each stay: the first of every stay, … the
+tenth, the hundredth, the thousandth. So every such batch does the same work on as many stays, and only the length of
+their histories differs. Three histories: A08 updates, A02 transfers, and an A03 discharge said again and again.
 """
 
 from collections.abc import Iterable, Iterator

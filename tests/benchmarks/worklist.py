@@ -1,4 +1,4 @@
-"""From a discharge message to its task on the worklist, through a real `afterstay run`, at 200 and 500 messages a second.
+"""From a discharge message to its task on the worklist, through a real `afterstay run`, at two rates.
 
 Everybody sent of is on the panel of 10,000, and a third of the messages are discharges that make two tasks each: far
 more work than a hospital's feed, of which most people are nobody's here. The delay counts from the moment the message
@@ -32,10 +32,10 @@ def measure(folder: Path, template: Path) -> str:
             _ms(rounds, "task_s", 50), _ms(rounds, "task_s", 99),
             spread(listener).text(0, 1e6), spread(worker).text(0, 1e6),
         ))  # fmt: skip
-    header = ("messages/s", "AA p50 ms", "p99 ms", "task p50 ms", "p99 ms", "listener µs/message", "worker µs/message")
-    return f"""Event to task on the worklist, `afterstay run`, panel of 10,000, 8 connections, {SECONDS} s at each rate; a third of
-the messages are discharges with two tasks each; median (min-max) of {ROUNDS} rounds. Budget: p50 50 ms, p99 250 ms at
-500 messages/s. The last columns are processor time.
+    header = ("messages/s", "AA p50 ms", "p99 ms", "task p50 ms", "p99 ms", "listener µs", "worker µs")
+    return f"""Event to task on the worklist, `afterstay run`, panel of 10,000, 8 connections, {SECONDS} s at each rate; a
+third of the messages are discharges with two tasks each; median (min-max) of {ROUNDS} rounds. Budget: p50 50 ms, p99 250 ms at
+500 messages/s. The last columns are processor time a message.
 
 {table(header, rows)}
 """
@@ -44,8 +44,7 @@ the messages are discharges with two tasks each; median (min-max) of {ROUNDS} ro
 def _round(home: Path, template: Path, rate: int) -> dict[str, Any]:
     with processes.afterstay_run(home, template) as server:
         _load(server, home, rate, first=0, people=WARM_UP_PEOPLE)
-        said = _load(server, home, rate, first=WARM_UP_PEOPLE, people=rate * SECONDS // 3)
-    return said
+        return _load(server, home, rate, first=WARM_UP_PEOPLE, people=rate * SECONDS // 3)
 
 
 def _load(server: processes.Server, home: Path, rate: int, *, first: int, people: int) -> dict[str, Any]:
