@@ -33,9 +33,9 @@ def measure(folder: Path, template: Path) -> str:
             spread(listener).text(0, 1e6), spread(worker).text(0, 1e6),
         ))  # fmt: skip
     header = ("messages/s", "AA p50 ms", "p99 ms", "task p50 ms", "p99 ms", "listener µs", "worker µs")
-    return f"""Event to task on the worklist, `afterstay run`, panel of 10,000, 8 connections, {SECONDS} s at each rate; a
-third of the messages are discharges with two tasks each; median (min-max) of {ROUNDS} rounds. Budget: p50 50 ms, p99 250 ms at
-500 messages/s. The last columns are processor time a message.
+    return f"""Event to task on the worklist, `afterstay run`, panel of 10,000, 8 connections, {SECONDS} s at each rate.
+A third of the messages are discharges with two tasks each; median (min-max) of {ROUNDS} rounds.
+Budget: p50 50 ms, p99 250 ms at 500 messages/s. The last columns are processor time a message.
 
 {table(header, rows)}
 """
