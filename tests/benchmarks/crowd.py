@@ -90,14 +90,15 @@ class Told:
     control_id: str
     bed: int = 1
     disposition: str = "01"
+    left_minutes_ago: int = 60
 
 
 def message(person: Person, told: Told, today: datetime) -> bytes:
-    """Return one message: an admission three days before `today`; in an A03 the discharge, an hour before it."""
+    """Return one message: an admission three days before `today`; in an A03 the discharge, an hour or so before it."""
     sent = _hl7_time(told.sent_at)
     admitted = _hl7_time(today - timedelta(days=3))
     gone = told.trigger == "A03"
-    left = _hl7_time(today - timedelta(hours=1)) if gone else ""
+    left = _hl7_time(today - timedelta(minutes=told.left_minutes_ago)) if gone else ""
     occurred = left if gone else admitted if told.trigger == "A01" else ""
     name, street = f"{person.family.upper()}^{person.given.upper()}^M", f"{person.number} OAK STREET^^SPRINGFIELD^IL"
     segments = (
