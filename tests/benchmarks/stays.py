@@ -3,7 +3,7 @@
 Twenty people are in hospital, and each measured batch has one message of each stay: the first of every stay, … the
 tenth, the hundredth, the thousandth. So every such batch does the same work on as many stays, and only the length of
 their histories differs: A08 updates, A02 transfers, an A03 discharge said again and again. The last one is the
-exception that proves the rule: a sender that gives another time of discharge each time, of which the stay keeps each.
+exception: a sender that gives another time of discharge each time, all of which the stay keeps.
 """
 
 from collections.abc import Iterable, Iterator
