@@ -8,25 +8,17 @@ import asyncio
 import shutil
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from itertools import count
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
 
 from schemas.events import ACK_HEADER, RAW_HEADER, encode_event
 from schemas.topics import ADT_EVENTS, partition_of
-from services.followup.domain.decisions import Rules
-from services.followup.protocols.calendars import calendar_for
-from services.followup.protocols.loading import load_protocol
+from services.followup.composition import build_apply
 from services.followup.store.panel import SqlPanelImports
-from services.followup.store.unit_of_work import units_of
-from services.followup.usecases.apply_events import ApplyEvents
-from services.followup.usecases.follow_up import FollowUp
 from services.followup.usecases.panel import ImportPanel
-from services.followup.usecases.status import CONSUMER_GROUP
 from services.ingest.feeds import Feeds
 from services.ingest.mllp.inbound import Inbound
 from services.ingest.reception import Reception, control_ids
@@ -46,12 +38,6 @@ patient_id,family,given,birth_date,sex,street,city,state,zip,phone,language,iden
 P1,Rivera,Ana,1952-03-14,F,12 Oak Street,Springfield,IL,62701,217-555-0142,Spanish,1001^^^MERCY^MR
 P2,Okafor,Ben,1960-07-01,M,4 Elm Street,Springfield,IL,62701,217-555-0190,,1002^^^MERCY^MR
 """
-
-
-@cache
-def _rules() -> Rules:
-    protocol = load_protocol("transitional-care")
-    return Rules(protocol=protocol, calendar=calendar_for(protocol.business_days))
 
 
 class DataFolder:
@@ -95,10 +81,7 @@ class DataFolder:
         """Apply everything in the log that was not applied yet; return how many records that were."""
         engine = self.open()
         try:
-            apply = ApplyEvents(
-                units_of(engine), FollowUp(_rules(), lambda: str(uuid4())), FixedClock(self.now), group=CONSUMER_GROUP
-            )
-            return apply.handle(ADT_EVENTS, self.records())
+            return build_apply(engine, FixedClock(self.now)).handle(ADT_EVENTS, self.records())
         finally:
             engine.dispose()
 

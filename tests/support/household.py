@@ -5,10 +5,8 @@ Messages go in as bytes in any order and batching; what stands afterwards is rea
 
 import itertools
 import sqlite3
-import tempfile
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -18,10 +16,8 @@ import sqlalchemy as sa
 
 from schemas.events import ACK_HEADER, AdtEvent, encode_event
 from schemas.topics import ADT_EVENTS
-from services.followup.domain.decisions import Rules
+from services.followup.composition import rules_in_force
 from services.followup.domain.stays import StayView
-from services.followup.protocols.calendars import calendar_for
-from services.followup.protocols.loading import load_protocol
 from services.followup.store import tables
 from services.followup.store.panel import SqlPanelImports
 from services.followup.store.unit_of_work import units_of
@@ -35,8 +31,9 @@ from services.ingest.feeds import FacilityProfile, FeedProfile, Feeds
 from services.ingest.hl7.message import parse
 from services.ingest.normalize import normalize
 from services.runtime.clock import FixedClock
-from services.runtime.database import open_database, write_transaction
+from services.runtime.database import database_url, open_database, write_transaction
 from services.runtime.eventlog.port import Record
+from tests.support.databases import copy_empty_database
 
 ZONE = "America/New_York"
 MERCY = FeedProfile(
@@ -56,23 +53,6 @@ P1,Rivera,Ana,1952-03-14,217-555-0142,12 Oak Street,62701,1001^^^MERCY^MR
 _PANEL_TABLES = frozenset({"patient", "patient_identifier", "panel_membership", "panel_import", "match_key"})
 
 
-@cache
-def _rules() -> Rules:
-    protocol = load_protocol("transitional-care")
-    return Rules(protocol=protocol, calendar=calendar_for(protocol.business_days))
-
-
-@cache
-def _empty_database() -> bytes:
-    """Return a database file with every table and no row, made once."""
-    with tempfile.TemporaryDirectory() as folder:
-        engine = open_database(f"sqlite:///{folder}/empty.db")
-        with write_transaction(engine) as connection:
-            tables.metadata.create_all(connection)
-        engine.dispose()  # the last connection takes the write-ahead log into the file
-        return Path(folder, "empty.db").read_bytes()
-
-
 def _skip_syncs(connection: sqlite3.Connection, _entry: object) -> None:
     connection.execute("PRAGMA synchronous = OFF")  # a test's database need not survive a power cut
 
@@ -84,12 +64,11 @@ class Household:
         """Make the database; `reset` empties it for the next telling, which is much cheaper than another one."""
         self.clock = FixedClock(now)
         self._folder = folder
-        path = folder / "household.db"
-        path.write_bytes(_empty_database())
-        self.engine = open_database(f"sqlite:///{path}")
+        copy_empty_database(folder)
+        self.engine = open_database(database_url(folder))
         sa.event.listen(self.engine, "connect", _skip_syncs)
         self.apply = ApplyEvents(
-            units_of(self.engine), FollowUp(_rules(), lambda: next(self._ids)), self.clock, group="test"
+            units_of(self.engine), FollowUp(rules_in_force(folder), lambda: next(self._ids)), self.clock, group="test"
         )
         self.feeds = feeds
         self._panel = ""

@@ -16,9 +16,6 @@ from services.followup.usecases.ports import ReviewItem, StayRow, StoredFragment
 _decode_fragment = msgspec.json.Decoder(Fragment).decode
 _encode = msgspec.json.Encoder().encode
 
-WAITS: Final = ("no_effect", "waits-for-stay")
-"""Outcome of an event whose fragment is attached to no stay yet."""
-
 _STAY_COLUMNS: Final = (
     "visit_authority", "visit_number", "status", "discharged_on", "view", "patient_id", "match_state", "match",
     "follow_up", "follow_up_reason", "outcome", "outcome_reason",
