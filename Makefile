@@ -39,7 +39,7 @@ schemas: install  ## write the JSON Schema from the types
 
 lock: install  ## resolve again; the lock names hashes and no addresses
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile pyproject.toml --extra dev --generate-hashes --universal --no-emit-index-url \
+	$(BIN)/uv pip compile pyproject.toml --extra dev --generate-hashes --universal --no-emit-index-url --no-strip-extras \
 		--python-version 3.11 --custom-compile-command 'make lock' --upgrade -o requirements.lock
 
 clean:
