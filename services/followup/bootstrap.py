@@ -24,7 +24,7 @@ from services.followup.usecases.apply_events import ApplyEvents
 from services.followup.usecases.status import CONSUMER_GROUP
 from services.followup.usecases.worklist import Worklist
 from services.followup.web.app import create_app
-from services.followup.web.server import HttpServer
+from services.runtime.http_server import HttpServer
 from services.runtime.clock import SystemClock
 from services.runtime.database import read_transaction
 from services.runtime.errors import AfterstayError, Transient

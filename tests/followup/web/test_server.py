@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
-from services.followup.web.server import HttpServer
+from services.runtime.http_server import HttpServer
 
 
 @pytest.fixture
