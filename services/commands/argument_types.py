@@ -13,6 +13,7 @@ PORT_MAX: Final = 65_535
 NUMBER_MAX: Final = 2**31 - 1
 SECONDS_MAX: Final = 86_400
 RATE_MAX: Final = 100_000
+SENTENCE_MAX: Final = 200
 
 
 def port(text: str) -> int:
@@ -67,6 +68,14 @@ def instant(text: str) -> datetime:
     if moment is None or moment.utcoffset() is None:
         raise argparse.ArgumentTypeError(f"{text!r} is not a time with its offset, such as 2026-11-24T14:30-05:00")
     return moment
+
+
+def sentence(text: str) -> str:
+    """Read a few words that are kept, on one line."""
+    words = " ".join(text.split())
+    if not words or len(words) > SENTENCE_MAX or not words.isprintable():
+        raise argparse.ArgumentTypeError(f"it must be 1 to {SENTENCE_MAX} characters, on one line")
+    return words
 
 
 def _whole(text: str, least: int, most: int, what: str) -> int:

@@ -48,6 +48,7 @@ class Arguments(argparse.Namespace):
     letter: str
     letters: list[str]
     resolved: bool
+    reason: str
     # trace
     control_id: str
     feed: str | None

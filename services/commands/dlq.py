@@ -7,7 +7,7 @@ from schemas.events import RAW_HEADER
 from services.commands.arguments import Arguments
 from services.commands.data_folder import required_database
 from services.commands.exit_codes import OK
-from services.commands.letter_records import find_letter, read_records
+from services.commands.letter_records import find_letter, name_of, read_records
 from services.commands.output import bold, shown, tell, write_facts, write_json, write_table, write_text
 from services.followup.store.dead_letters import SqlDeadLetters
 from services.followup.usecases.dead_letters import KeptLetter
@@ -61,7 +61,7 @@ def show(arguments: Arguments) -> int:
 
 def _fields(kept: KeptLetter) -> dict[str, Any]:
     return {
-        "letter": _name_of(kept),
+        "letter": name_of(kept),
         **asdict(kept.letter),
         "feed": kept.feed,
         "control_id": kept.control_id,
@@ -76,7 +76,7 @@ def _fields(kept: KeptLetter) -> dict[str, Any]:
 def _cells(kept: KeptLetter) -> tuple[object, ...]:
     letter = kept.letter
     return (
-        _name_of(kept),
+        name_of(kept),
         letter.at,
         letter.reason,
         kept.feed,
@@ -86,10 +86,6 @@ def _cells(kept: KeptLetter) -> tuple[object, ...]:
         letter.event_id,
         kept.resolution,
     )
-
-
-def _name_of(kept: KeptLetter) -> str:
-    return f"{kept.letter.partition}:{kept.letter.offset}"
 
 
 def _message_of(record: Record | None) -> str | None:

@@ -14,7 +14,7 @@ from schemas.events import RAW_HEADER, AdtEvent
 from services.commands.arguments import Arguments
 from services.commands.data_folder import required_database
 from services.commands.exit_codes import OK, REFUSED
-from services.commands.letter_records import find_letter, read_records
+from services.commands.letter_records import find_letter, name_of, read_records
 from services.commands.output import tell, write_json, write_table
 from services.followup.composition import build_apply
 from services.followup.store.dead_letters import SqlDeadLetters
@@ -102,7 +102,7 @@ def _apply(apply: ApplyEvents, rereads: list[Reread]) -> int:
 
 
 def _report(arguments: Arguments, rereads: list[Reread], revived: int) -> None:
-    stay = [(f"{one.kept.letter.partition}:{one.kept.letter.offset}", one.still) for one in rereads if one.still]
+    stay = [(name_of(one.kept), one.still) for one in rereads if one.still]
     if arguments.json:
         write_json(
             {

@@ -22,6 +22,7 @@ from services.commands.argument_types import (
     rate,
     seconds,
     seed,
+    sentence,
 )
 from services.commands.exit_codes import USAGE
 from services.followup.domain.attempts import Mode, Outcome, Reached
@@ -203,10 +204,21 @@ class _Grammar:
             "letters", metavar="LETTER", nargs="*", help="event id, or PARTITION:OFFSET (default: all)"
         )
         _add_feeds(replayed)
-        replayed.add_argument("--dry-run", action="store_true", help="say what it would do and do nothing")
-        for verb in (shown, replayed):
+        discarded = _verb(
+            family,
+            "discard",
+            "dlq_discard:discard",
+            "close dead letters of which nothing is to come; the messages stay in the log",
+        )
+        discarded.add_argument("letters", metavar="LETTER", nargs="+", help="event id, or PARTITION:OFFSET")
+        discarded.add_argument(
+            "--reason", metavar="TEXT", type=sentence, required=True, help="why, for the audit trail; never a name"
+        )
+        for verb in (replayed, discarded):
+            verb.add_argument("--dry-run", action="store_true", help="say what it would do and do nothing")
+        for verb in (shown, replayed, discarded):
             self._add_actor(verb)
-        for verb in (listed, shown, replayed):
+        for verb in (listed, shown, replayed, discarded):
             self._add_data(verb)
             _add_json(verb)
 

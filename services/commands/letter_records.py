@@ -37,6 +37,11 @@ def find_letter(store: DeadLetterStore, name: str) -> KeptLetter:
     return found
 
 
+def name_of(kept: KeptLetter) -> str:
+    """Return what `find_letter` finds a dead letter by."""
+    return f"{kept.letter.partition}:{kept.letter.offset}"
+
+
 def read_records(data: Path, letters: Sequence[KeptLetter]) -> list[Record | None]:
     """Return the record of each letter; `None` where it is damaged or the log has it no more."""
     return asyncio.run(_read_records(data, letters))

@@ -15,6 +15,7 @@ from services.followup.store.tables import (
     stream_position,
 )
 from services.followup.usecases.ports import DeadLetter, EventRow, KnownEvent, Place, Tally
+from services.followup.usecases.sorting import DEAD_LETTER, NO_EFFECT
 
 _EVENT_COLUMNS = tuple(column.name for column in event.columns if column.name != "event_id")
 
@@ -85,19 +86,42 @@ class SqlDeadLetterStore:
 
     def resolve_events(self, event_ids: Collection[str], resolution: str, at: datetime) -> None:
         """Close the open dead letters of events."""
-        self._resolve(dead_letter.c.event_id.in_(event_ids), resolution, at)
+        theirs = sa.and_(dead_letter.c.event_id.in_(event_ids), dead_letter.c.resolved_at.is_(None))
+        self._connection.execute(sa.update(dead_letter).where(theirs).values(resolved_at=at, resolution=resolution))
 
-    def resolve_places(self, places: Collection[Place], resolution: str, at: datetime) -> set[Place]:
-        """Close the open dead letters at places; return those that were open. A replay's few: one statement each."""
-        resolved = set()
-        for topic, partition, offset in sorted(places):
-            here = sa.and_(
-                dead_letter.c.topic == topic, dead_letter.c.partition == partition, dead_letter.c.offset == offset
-            )
-            if self._resolve(here, resolution, at):
-                resolved.add((topic, partition, offset))
-        return resolved
+    def resolve_places(self, places: Collection[Place], resolution: str, at: datetime) -> dict[Place, str]:
+        """Close the open dead letters at places; return the reasons of those that were open.
 
-    def _resolve(self, condition: sa.ColumnElement[bool], resolution: str, at: datetime) -> int:
+        A person's few: one statement each.
+        """
+        reasons = {place: self._close(_at(dead_letter, place), resolution, at) for place in sorted(places)}
+        return {place: reason for place, reason in reasons.items() if reason is not None}
+
+    def discard(self, places: Collection[Place], resolution: str, at: datetime) -> dict[Place, str]:
+        """Close the open dead letters at places for good, and say so on their events; as `resolve_places`."""
+        reasons = self.resolve_places(places, resolution, at)
+        for place in reasons:
+            dead = sa.and_(_at(event, place), event.c.outcome == DEAD_LETTER)
+            self._connection.execute(sa.update(event).where(dead).values(outcome=NO_EFFECT, reason=resolution))
+        return reasons
+
+    def revive(self, places: Collection[Place], was: str, resolution: str, at: datetime) -> set[Place]:
+        """Close otherwise the letters at places that were closed as `was`; return those."""
+        revived = set()
+        for place in sorted(places):
+            closed = sa.and_(_at(dead_letter, place), dead_letter.c.resolution == was)
+            statement = sa.update(dead_letter).where(closed).values(resolved_at=at, resolution=resolution)
+            if self._connection.execute(statement).rowcount:
+                revived.add(place)
+        return revived
+
+    def _close(self, condition: sa.ColumnElement[bool], resolution: str, at: datetime) -> str | None:
         statement = sa.update(dead_letter).where(condition, dead_letter.c.resolved_at.is_(None))
-        return self._connection.execute(statement.values(resolved_at=at, resolution=resolution)).rowcount
+        closed = statement.values(resolved_at=at, resolution=resolution).returning(dead_letter.c.reason)
+        return self._connection.execute(closed).scalar_one_or_none()
+
+
+def _at(table: sa.Table, place: Place) -> sa.ColumnElement[bool]:
+    """Return the condition that a row is of the record at a place."""
+    topic, partition, offset = place
+    return sa.and_(table.c.topic == topic, table.c.partition == partition, table.c.offset == offset)

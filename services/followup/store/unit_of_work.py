@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import sqlalchemy as sa
 
+from services.followup.store.audit import SqlAuditTrail
 from services.followup.store.events import SqlDeadLetterStore, SqlEventStore
 from services.followup.store.panel import SqlCandidateFinder
 from services.followup.store.stays import SqlStayStore
@@ -22,6 +23,7 @@ class SqlUnitOfWork:
         self.stays = SqlStayStore(connection)
         self.tasks = SqlTaskStore(connection)
         self.dues = SqlDueStore(connection)
+        self.audit = SqlAuditTrail(connection)
         self.panel = SqlCandidateFinder(connection)
 
 

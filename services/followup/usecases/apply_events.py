@@ -12,6 +12,9 @@ from schemas.events import AdtEvent
 from services.followup.usecases.follow_up import FollowUp
 from services.followup.usecases.ports import Begin, DeadLetter, Tally, UnitOfWork
 from services.followup.usecases.sorting import (
+    DEAD_LETTER,
+    DISCARDED,
+    NO_EFFECT,
     PARKED,
     REPLAYED,
     SUPERSEDED,
@@ -61,19 +64,25 @@ class ApplyEvents:
         """Apply events read anew from dead letters; return how many are no longer dead. Harmless to repeat.
 
         Each is (the dead letter, the event as it reads now, its acknowledgement code). A letter whose event has
-        taken effect meanwhile, because its sender sent it again, is closed.
+        taken effect meanwhile, because its sender sent it again, is closed. One that was discarded takes effect too:
+        nobody replays it but by its name.
         """
         now = self._clock.now()
         readable = [item for item in replacements if item[1].intake.outcome not in PARKED]
         with self._begin() as unit:
-            resolved = unit.letters.resolve_places({letter.place for letter, _, _ in readable}, REPLAYED, now)
+            places = {letter.place for letter, _, _ in readable}
+            resolved = unit.letters.resolve_places(places, REPLAYED, now)
+            discarded = unit.letters.revive(places - resolved.keys(), DISCARDED, REPLAYED, now)
             known = dict(unit.events.known({event.event_id for _, event, _ in readable}))
             books = Books()
             for letter, event, ack in readable:
+                row = event_row(event, letter.place, ack=ack, now=now)
                 if letter.place in resolved:
-                    replay_event(books, known, letter, event_row(event, letter.place, ack=ack, now=now), event)
+                    replay_event(books, known, (DEAD_LETTER, resolved[letter.place]), row, event)
+                elif letter.place in discarded:
+                    replay_event(books, known, (NO_EFFECT, DISCARDED), row, event)
             self._write(unit, books, now)
-        return len(resolved)
+        return len(resolved) + len(discarded)
 
     def bury(self, record: Record, why: Unusable) -> None:
         """Make a record that cannot be applied a dead letter and pass it.

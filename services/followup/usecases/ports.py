@@ -72,6 +72,17 @@ class DeadLetter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AuditRow:
+    """That somebody did something: to what (`entity`), and what else must be known of it. Never patient data."""
+
+    actor: str
+    at: datetime
+    action: str
+    entity: str
+    detail: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
     """Changes of the books: how many log positions moved to (or, negative, from) an outcome; acks by code."""
 
@@ -107,8 +118,21 @@ class DeadLetterStore(Protocol):
     def resolve_events(self, event_ids: Collection[str], resolution: str, at: datetime) -> None:
         """Close the open dead letters of events."""
 
-    def resolve_places(self, places: Collection[Place], resolution: str, at: datetime) -> set[Place]:
-        """Close the open dead letters at places; return those that were open."""
+    def resolve_places(self, places: Collection[Place], resolution: str, at: datetime) -> dict[Place, str]:
+        """Close the open dead letters at places; return the reasons of those that were open."""
+
+    def discard(self, places: Collection[Place], resolution: str, at: datetime) -> dict[Place, str]:
+        """Close the open dead letters at places for good, and say so on their events; as `resolve_places`."""
+
+    def revive(self, places: Collection[Place], was: str, resolution: str, at: datetime) -> set[Place]:
+        """Close otherwise the letters at places that were closed as `was`; return those."""
+
+
+class AuditTrail(Protocol):
+    """What people and tools did, kept in the transaction of what they did."""
+
+    def keep(self, rows: Sequence[AuditRow]) -> None:
+        """Keep audit rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,6 +243,10 @@ class UnitOfWork(Protocol):
     @property
     def dues(self) -> DueStore:
         """Timers."""
+
+    @property
+    def audit(self) -> AuditTrail:
+        """The audit trail."""
 
     @property
     def panel(self) -> CandidateFinder:

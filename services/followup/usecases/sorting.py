@@ -1,7 +1,8 @@
 """Where each record of a batch ends, short of what follows from joined stays (promise P2). Pure.
 
 Every log position ends in exactly one place. An event seen before is a duplicate, wherever it came from; one that was
-a dead letter and reads well now replaces it.
+a dead letter and reads well now replaces it, also where a person had discarded the letter: that closed a letter, and
+the sender has said it again.
 """
 
 from collections import Counter
@@ -24,6 +25,8 @@ SUPERSEDED: Final = "superseded"
 """Where the position of a dead letter ends whose message was sent again and took effect then."""
 REPLAYED: Final = "replayed"
 """Resolution of a dead letter that took effect at its own position."""
+DISCARDED: Final = "discarded"
+"""Where the position of a dead letter ends that a person has closed; also the resolution of the letter."""
 
 PARKED: Final = {
     "unusable": "the message cannot be used as it is: have the sender mend and resend it, or replay it",
@@ -100,10 +103,11 @@ def _sort_event(books: Books, seen: dict[str, KnownEvent], row: EventRow, event:
     before = seen.get(event.event_id)
     if before is None:
         seen[event.event_id] = _known(event, place(books, row, event))
-    elif before.outcome == DEAD_LETTER and event.intake.outcome not in PARKED:
-        books.revived.add(event.event_id)
-        books.outcomes[before.outcome, before.reason] -= 1
-        books.outcomes[NO_EFFECT, SUPERSEDED] += 1
+    elif _took_no_effect(before) and event.intake.outcome not in PARKED:
+        if before.outcome == DEAD_LETTER:  # a discarded one stays so: a person has decided about that position
+            books.revived.add(event.event_id)
+            books.outcomes[before.outcome, before.reason] -= 1
+            books.outcomes[NO_EFFECT, SUPERSEDED] += 1
         seen[event.event_id] = _known(event, place(books, row, event))
     else:
         books.outcomes[NO_EFFECT, DUPLICATE] += 1
@@ -113,14 +117,24 @@ def _sort_event(books: Books, seen: dict[str, KnownEvent], row: EventRow, event:
                 _join(books, statement_of(event))  # learned earlier than we knew: a minimum, it joins like any other
 
 
-def replay_event(books: Books, seen: dict[str, KnownEvent], letter: DeadLetter, row: EventRow, event: AdtEvent) -> None:
-    """Put an event read anew from a dead letter where it belongs, in the letter's own position."""
-    books.outcomes[DEAD_LETTER, letter.reason] -= 1
+def replay_event(
+    books: Books, seen: dict[str, KnownEvent], was: tuple[str, str], row: EventRow, event: AdtEvent
+) -> None:
+    """Put an event read anew from a dead letter where it belongs, in the letter's own position.
+
+    `was` is the outcome that the position is counted with.
+    """
+    books.outcomes[was] -= 1
     before = seen.get(event.event_id)
-    if before is None or before.outcome == DEAD_LETTER:
+    if before is None or _took_no_effect(before):
         seen[event.event_id] = _known(event, place(books, row, event))
     else:
         books.outcomes[NO_EFFECT, SUPERSEDED] += 1
+
+
+def _took_no_effect(before: KnownEvent) -> bool:
+    """Say whether an event is a dead letter, or was one until a person discarded it: it may yet take effect."""
+    return before.outcome == DEAD_LETTER or (before.outcome, before.reason) == (NO_EFFECT, DISCARDED)
 
 
 def _known(event: AdtEvent, placed: tuple[str, str]) -> KnownEvent:
