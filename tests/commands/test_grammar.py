@@ -16,8 +16,8 @@ VERBS = verbs()
 def test_every_verb_of_the_interface_is_there() -> None:
     assert set(VERBS) == {
         "run", "panel import", "status", "trace", "tasks ls", "tasks show", "tasks claim", "tasks attempt",
-        "tasks complete", "review ls", "dlq ls", "dlq show", "dlq replay", "dlq discard", "protocols due", "send", "simulate", "demo",
-        "doctor",
+        "tasks complete", "review ls", "dlq ls", "dlq show", "dlq replay", "dlq discard", "protocols due",
+        "send", "simulate", "demo", "doctor",
     }  # fmt: skip
 
 
