@@ -17,6 +17,7 @@ from services.commands.exit_codes import OK, REFUSED
 from services.commands.letter_records import find_letter, name_of, read_records
 from services.commands.output import tell, write_json, write_table
 from services.followup.composition import build_apply
+from services.followup.protocols.closures import closures_in
 from services.followup.store.dead_letters import SqlDeadLetters
 from services.followup.usecases.apply_events import ApplyEvents
 from services.followup.usecases.dead_letters import BEFORE_ALL, KeptLetter
@@ -51,7 +52,7 @@ def replay(arguments: Arguments) -> int:
     revived = 0
     clock = SystemClock()
     with required_database(arguments.data) as engine:
-        store, apply = SqlDeadLetters(engine), build_apply(engine, clock)
+        store, apply = SqlDeadLetters(engine), build_apply(engine, clock, closures=closures_in(arguments.data))
         for batch in _batches(store, arguments.letters):
             read = _read_anew(arguments.data, batch, reception)
             rereads += read

@@ -18,18 +18,19 @@ import sqlalchemy as sa
 from schemas.topics import ADT_EVENTS
 from services.followup.composition import build_apply, open_migrated
 from services.followup.consumer.embedded_loop import EmbeddedLoop
+from services.followup.protocols.closures import closures_in
 from services.followup.scheduler import Scheduler
 from services.followup.store.worklist import SqlWorklist
 from services.followup.usecases.apply_events import ApplyEvents
 from services.followup.usecases.status import CONSUMER_GROUP
 from services.followup.usecases.worklist import Worklist
 from services.followup.web.app import create_app
-from services.runtime.http_server import HttpServer
-from services.runtime.clock import SystemClock
-from services.runtime.database import read_transaction
+from services.runtime.clock import Clock, SystemClock
+from services.runtime.database import database_url, read_transaction
 from services.runtime.errors import AfterstayError, Transient
 from services.runtime.eventlog.embedded.groups import EmbeddedGroupPositions
 from services.runtime.eventlog.embedded.subscriber import EmbeddedSubscriber
+from services.runtime.http_server import HttpServer
 from services.runtime.lifecycle import in_thread
 from services.runtime.log import Logger, get_logger
 
@@ -54,8 +55,7 @@ async def serve(
     """
     clock, log = SystemClock(), get_logger("worker")
     with ThreadPoolExecutor(1, "work") as work, ThreadPoolExecutor(REQUEST_THREADS, "request") as requests:
-        engine = await in_thread(work, open_migrated, settings.data_dir)
-        apply = build_apply(engine, clock)
+        engine, apply = await in_thread(work, _open, settings.data_dir, clock)
         subscriber = await EmbeddedSubscriber.open(settings.data_dir)
         groups = await EmbeddedGroupPositions.open(settings.data_dir)
         consumer = EmbeddedLoop(
@@ -84,6 +84,14 @@ async def serve(
             await subscriber.close()
             await groups.close()
             engine.dispose()
+
+
+def _open(data_dir: Path, clock: Clock) -> tuple[sa.Engine, ApplyEvents]:
+    """Open what lies in a data folder, making both where they are not there yet."""
+    data_dir.mkdir(parents=True, exist_ok=True)
+    closures = closures_in(data_dir)
+    engine = open_migrated(database_url(data_dir))
+    return engine, build_apply(engine, clock, closures=closures)
 
 
 async def _wake(apply: ApplyEvents, work: ThreadPoolExecutor, log: Logger) -> None:

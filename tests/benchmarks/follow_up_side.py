@@ -44,7 +44,7 @@ class FollowUpSide:
         folder.mkdir(parents=True)
         (folder / DATABASE_FILE).write_bytes(template.read_bytes())
         self._engine = open_database(database_url(folder))
-        self._apply = build_apply(self._engine, FixedClock(today))
+        self._apply = build_apply(self._engine, FixedClock(today), closures=frozenset())
         self._feed = open_feeds(template.parents[1] / "feeds.yaml").find("ADT1", "MERCY")
         self._today = today
         self._offsets = itertools.count()

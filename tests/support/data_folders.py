@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from schemas.events import ACK_HEADER, RAW_HEADER, encode_event
 from schemas.topics import ADT_EVENTS, partition_of
 from services.followup.composition import build_apply
+from services.followup.protocols.closures import closures_in
 from services.followup.store.panel import SqlPanelImports
 from services.followup.usecases.panel import ImportPanel
 from services.ingest.feeds import Feeds
@@ -81,7 +82,9 @@ class DataFolder:
         """Apply everything in the log that was not applied yet; return how many records that were."""
         engine = self.open()
         try:
-            return build_apply(engine, FixedClock(self.now)).handle(ADT_EVENTS, self.records())
+            return build_apply(engine, FixedClock(self.now), closures=closures_in(self.path)).handle(
+                ADT_EVENTS, self.records()
+            )
         finally:
             engine.dispose()
 

@@ -39,9 +39,9 @@ def test_a_file_that_is_no_text_or_not_there_is_refused(tmp_path: Path, content:
         read_closures(file)
 
 
-def test_the_rules_of_a_data_folder_count_its_closed_days(tmp_path: Path) -> None:
+def test_the_rules_count_the_closed_days_of_a_data_folder(tmp_path: Path) -> None:
     (tmp_path / CLOSURES_FILE).write_text("2026-11-19\n", encoding="utf-8")
-    calendar = rules_in_force(tmp_path).calendar
+    calendar = rules_in_force(closures_in(tmp_path)).calendar
     assert not calendar.is_business_day(date(2026, 11, 19))
     assert calendar.is_business_day(date(2026, 11, 20))
 
