@@ -26,16 +26,36 @@ class SqlEventStore:
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
 
-    def lock_positions(self, group: str, topic: str) -> dict[int, int]:
-        """Return the next offset of each partition seen so far, locked until the unit ends."""
-        table = stream_position
-        statement = (
-            sa.select(table.c.partition, table.c.next_offset)
-            .where(table.c.consumer_group == group, table.c.topic == topic)
-            .order_by(table.c.partition)
-            .with_for_update()
-        )
-        return {row.partition: row.next_offset for row in self._connection.execute(statement)}
+    def positions(self, group: str, topic: str) -> dict[int, int]:
+        """Return the next offset of each partition seen so far, as it is now; others may move it."""
+        return {row.partition: row.next_offset for row in self._connection.execute(_positions(group, topic))}
+
+    def lock_positions(self, group: str, topic: str, partitions: Collection[int]) -> dict[int, int]:
+        """Lock partitions until the unit ends; return the next offset of those that were reached before."""
+        found = self._locked_positions(group, topic, partitions)
+        made = self._make_positions(group, topic, sorted(set(partitions) - found.keys()))
+        if len(found) + len(made) < len(set(partitions)):  # others made theirs meanwhile
+            found = self._locked_positions(group, topic, partitions)
+        return {partition: offset for partition, offset in found.items() if partition not in made}
+
+    def _locked_positions(self, group: str, topic: str, partitions: Collection[int]) -> dict[int, int]:
+        place = stream_position.c.partition
+        statement = _positions(group, topic).where(place.in_(sorted(set(partitions)))).order_by(place)
+        return {row.partition: row.next_offset for row in self._connection.execute(statement.with_for_update())}
+
+    def _make_positions(self, group: str, topic: str, partitions: Sequence[int]) -> set[int]:
+        """Make the rows of partitions that were never reached, which locks them; return those that were not there."""
+        keys = ("consumer_group", "topic", "partition")
+        return {
+            partition
+            for partition in partitions
+            if upsert(
+                self._connection,
+                stream_position,
+                [{**dict(zip(keys, (group, topic, partition), strict=True)), "next_offset": 0}],
+                keys=keys,
+            )
+        }
 
     def advance(self, group: str, topic: str, positions: Mapping[int, int]) -> None:
         """Set the next offset of partitions."""
@@ -71,6 +91,11 @@ class SqlEventStore:
         outcomes = [(*key, moved) for key, moved in sorted(change.outcomes.items())]
         add_counts(self._connection, outcome_count, ("outcome", "reason"), outcomes)
         add_counts(self._connection, ack_count, ("code",), sorted(change.acks.items()))
+
+
+def _positions(group: str, topic: str) -> sa.Select[tuple[int, int]]:
+    place = stream_position.c
+    return sa.select(place.partition, place.next_offset).where(place.consumer_group == group, place.topic == topic)
 
 
 class SqlDeadLetterStore:

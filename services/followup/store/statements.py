@@ -20,11 +20,15 @@ def upsert(
     *,
     keys: Sequence[str],
     update: Sequence[str] = (),
-) -> None:
-    """Insert rows; where a row with the same `keys` is there, set its `update` columns, or leave it if none are."""
-    if rows:
-        statement = _upsert_statement(connection.dialect.name, table, tuple(keys), tuple(update))
-        connection.execute(statement, list(rows))
+) -> int:
+    """Insert rows; where a row with the same `keys` is there, set its `update` columns, or leave it if none are.
+
+    Returns how many rows were inserted or changed.
+    """
+    if not rows:
+        return 0
+    statement = _upsert_statement(connection.dialect.name, table, tuple(keys), tuple(update))
+    return connection.execute(statement, list(rows)).rowcount
 
 
 @cache

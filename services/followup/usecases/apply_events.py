@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from schemas.events import AdtEvent
+from services.followup.usecases.again import run_again
 from services.followup.usecases.follow_up import FollowUp
 from services.followup.usecases.ports import Begin, DeadLetter, Tally, UnitOfWork
 from services.followup.usecases.sorting import (
@@ -41,8 +42,9 @@ class ApplyEvents:
     def positions(self, topic: str) -> dict[int, int]:
         """Return the next offset of each partition that this group has reached."""
         with self._begin() as unit:
-            return unit.events.lock_positions(self._group, topic)
+            return unit.events.positions(self._group, topic)
 
+    @run_again
     def handle(self, topic: str, records: Sequence[Record]) -> int:
         """Apply records of one topic, ascending by offset in each partition; return how many were new to the group.
 
@@ -51,7 +53,8 @@ class ApplyEvents:
         """
         now = self._clock.now()
         with self._begin() as unit:
-            positions = unit.events.lock_positions(self._group, topic)
+            partitions = {record.partition for record in records}
+            positions = unit.events.lock_positions(self._group, topic, partitions)
             fresh = [record for record in records if record.offset >= positions.get(record.partition, 0)]
             if fresh:
                 decoded = [(record, decode(record)) for record in fresh]
@@ -60,6 +63,7 @@ class ApplyEvents:
                 unit.events.advance(self._group, topic, {record.partition: record.offset + 1 for record in fresh})
         return len(fresh)
 
+    @run_again
     def replay(self, replacements: Sequence[tuple[DeadLetter, AdtEvent, str]]) -> int:
         """Apply events read anew from dead letters; return how many are no longer dead. Harmless to repeat.
 
@@ -84,6 +88,7 @@ class ApplyEvents:
             self._write(unit, books, now)
         return len(resolved) + len(discarded)
 
+    @run_again
     def bury(self, record: Record, why: Unusable) -> None:
         """Make a record that cannot be applied a dead letter and pass it.
 
@@ -92,10 +97,12 @@ class ApplyEvents:
         """
         now = self._clock.now()
         with self._begin() as unit:
-            if record.offset >= unit.events.lock_positions(self._group, record.topic).get(record.partition, 0):
+            positions = unit.events.lock_positions(self._group, record.topic, {record.partition})
+            if record.offset >= positions.get(record.partition, 0):
                 self._write(unit, sort_records([(record, why)], {}, now), now)
                 unit.events.advance(self._group, record.topic, {record.partition: record.offset + 1})
 
+    @run_again
     def wake(self, *, limit: int = 500) -> int:
         """Look again at stays whose timer has run out or that a panel load may have touched; return how many."""
         now = self._clock.now()

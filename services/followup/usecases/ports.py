@@ -93,8 +93,15 @@ class Tally:
 class EventStore(Protocol):
     """Events, positions and the books."""
 
-    def lock_positions(self, group: str, topic: str) -> dict[int, int]:
-        """Return the next offset of each partition seen so far, locked until the unit ends."""
+    def positions(self, group: str, topic: str) -> dict[int, int]:
+        """Return the next offset of each partition seen so far, as it is now; others may move it."""
+
+    def lock_positions(self, group: str, topic: str, partitions: Collection[int]) -> dict[int, int]:
+        """Lock partitions until the unit ends; return the next offset of those that were reached before.
+
+        Only these wait for each other. Whoever moved a partition first is seen here, so that a consumer which lost
+        its partition without knowing it finds its records applied (DESIGN §5).
+        """
 
     def advance(self, group: str, topic: str, positions: Mapping[int, int]) -> None:
         """Set the next offset of partitions."""
@@ -260,5 +267,7 @@ class Begin(Protocol):
         """Begin.
 
         Raises:
-            Transient: the database is away or busy; the whole unit may be run again.
+            Transient: nothing was written; the whole unit may be run again. `database-conflict`: it met another one
+                and is run again at once (`usecases.again`); else the database is away or busy.
+            Ambiguous: `database-write-unknown`: the connection was lost or the disk failed at the commit.
         """
