@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo test test-slow lint bench lock schemas clean
+.PHONY: install servers demo test test-slow lint bench lock schemas clean
 
 install: $(STAMP)  ## make .venv with everything; .venv/bin/afterstay works after it
 
@@ -18,10 +18,13 @@ $(STAMP): requirements.lock pyproject.toml
 demo: install  ## the main job on this machine: simulated hospitals, a listener, a worklist
 	$(BIN)/afterstay demo
 
-test: install  ## all tests but the long campaigns
+servers:  ## what the tests need beside Python and a fresh machine lacks: PostgreSQL 15, Java, Kafka's jars
+	.ci/install-servers
+
+test: install servers  ## all tests but the long campaigns
 	$(BIN)/python -m pytest -m 'not slow'
 
-test-slow: install  ## the long campaigns
+test-slow: install servers  ## the long campaigns
 	$(BIN)/python -m pytest -m slow
 
 lint: install
