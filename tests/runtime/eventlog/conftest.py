@@ -2,4 +2,4 @@
 
 import pytest
 
-pytest.register_assert_rewrite("tests.runtime.eventlog.suite")
+pytest.register_assert_rewrite("tests.runtime.eventlog.suite", "tests.runtime.eventlog.lag_suite")
