@@ -11,14 +11,17 @@ import asyncio
 import json
 import socket
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from services.followup.protocols.closures import closures_in
 from services.ingest.bootstrap import Listener, ListenerSettings
-from services.runtime.errors import Permanent
+from services.runtime.eventlog.embedded.publisher import EmbeddedPublisher
 from services.runtime.lifecycle import FolderLock, stop_requested
 from services.runtime.log import configure, get_logger
+from services.runtime.ops import bind_tcp
+from services.runtime.process import fast_loop
 from services.supervision import Worker
 
 LOOPBACK: Final = "127.0.0.1"
@@ -50,35 +53,10 @@ def run(settings: RunSettings) -> int:
     closures_in(settings.data_dir)  # the worker reads them; a wrong file is refused here, where somebody sees it
     with (
         FolderLock(settings.data_dir) as lock,
-        _bind(settings.http_port) as web,
-        asyncio.Runner(loop_factory=_loop_factory()) as runner,
+        bind_tcp(LOOPBACK, settings.http_port, "--http-port") as web,
+        asyncio.Runner(loop_factory=fast_loop()) as runner,
     ):
         return runner.run(_serve(settings, lock, web))
-
-
-def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
-    """Return uvloop's loop where it is installed: it halves the listener's cost per message."""
-    try:
-        import uvloop  # noqa: PLC0415 - not on every platform (pyproject.toml)
-    except ImportError:
-        return None
-    loop: type[asyncio.AbstractEventLoop] = uvloop.Loop
-    return loop
-
-
-def _bind(port: int) -> socket.socket:
-    """Bind the web's port here, so that it outlives a worker that has to be started again."""
-    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        bound.bind((LOOPBACK, port))
-    except OSError as error:
-        bound.close()
-        raise Permanent(
-            "port-taken", f"the HTTP port {port} cannot be bound ({error.strerror}): choose another with --http-port"
-        ) from error
-    bound.listen(128)
-    return bound
 
 
 async def _serve(settings: RunSettings, lock: FolderLock, web: socket.socket) -> int:
@@ -87,11 +65,11 @@ async def _serve(settings: RunSettings, lock: FolderLock, web: socket.socket) ->
     with stop_requested() as stop:
         listener = await Listener.open(
             ListenerSettings(
-                data_dir=settings.data_dir,
                 feeds_file=settings.feeds_file,
                 host=LOOPBACK,
                 port=settings.mllp_port,
-            )
+            ),
+            partial(EmbeddedPublisher.open, settings.data_dir),
         )
         try:
             await worker.start()

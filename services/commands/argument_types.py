@@ -5,7 +5,9 @@ Each raises argparse.ArgumentTypeError, which becomes a usage error that names t
 
 import argparse
 import math
+import re
 from datetime import datetime
+from pathlib import Path
 from typing import Final
 
 PAGE_MAX: Final = 500  # as `GET /api/v1/tasks`
@@ -14,6 +16,8 @@ NUMBER_MAX: Final = 2**31 - 1
 SECONDS_MAX: Final = 86_400
 RATE_MAX: Final = 100_000
 SENTENCE_MAX: Final = 200
+
+_DATABASE: Final = re.compile(r"(?:postgresql|postgres)://[^\s/]+/[^\s/?]+(?:\?\S*)?|sqlite:///\S+")
 
 
 def port(text: str) -> int:
@@ -46,6 +50,11 @@ def rate(text: str) -> float:
     return _above_zero(text, RATE_MAX, "a rate")
 
 
+def megabytes(text: str) -> int:
+    """Read a size in megabytes."""
+    return _whole(text, 1, NUMBER_MAX // 1024, "a number of megabytes")
+
+
 def percent(text: str) -> float:
     """Read a share in percent, 0 included."""
     return 0.0 if text == "0" else _above_zero(text, 100, "a percentage")
@@ -57,6 +66,25 @@ def address(text: str) -> tuple[str, int]:
     if not host:
         raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT, such as 127.0.0.1:2575")
     return host.removeprefix("[").removesuffix("]"), _whole(port_text, 1, PORT_MAX, "a port")
+
+
+def existing_file(text: str) -> Path:
+    """Read the path of a file that is there and can be read."""
+    path = Path(text)
+    try:
+        with path.open("rb"):
+            return path
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"the file {text} cannot be read: {error.strerror}") from error
+
+
+def database_url(text: str) -> str:
+    """Read the address of a database; it is never quoted, since it may hold a password."""
+    if not _DATABASE.fullmatch(text):
+        raise argparse.ArgumentTypeError(
+            "this is no database address, such as postgresql://afterstay@db:5432/afterstay"
+        )
+    return text
 
 
 def instant(text: str) -> datetime:

@@ -4,12 +4,15 @@ Every verb finds its own flags here; which verb has which is declared in `gramma
 """
 
 import argparse
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
 from services.followup.domain.attempts import Mode, Outcome, Reached
 
+SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
+SaslMechanism = Literal["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"]
 PanelMode = Literal["merge", "replace"]
 
 
@@ -20,8 +23,29 @@ class Arguments(argparse.Namespace):
     """Module and function of the verb, like `tasks:claim`."""
     debug: bool
     json: bool
-    data: Path
+    config: Path | None
     actor: str
+    # where the data lies: a folder, or Kafka and a database
+    data: Path | None
+    kafka: str | None
+    kafka_security_protocol: SecurityProtocol
+    kafka_sasl_mechanism: SaslMechanism
+    kafka_username: str | None
+    kafka_password_file: Path | None
+    kafka_ca: Path | None
+    kafka_cert: Path | None
+    kafka_key: Path | None
+    database: str | None
+    database_password_file: Path | None
+    # processes
+    ops_host: str
+    ops_port: int
+    spool: Path
+    spool_max: int
+    canary_to: tuple[str, int] | None
+    single_broker: bool
+    # status, lag
+    ops: Sequence[tuple[str, int]]
     # run, doctor, dlq replay
     feeds: Path | None
     mllp_port: int

@@ -5,7 +5,7 @@ from typing import Any
 
 from schemas.events import RAW_HEADER
 from services.commands.arguments import Arguments
-from services.commands.data_folder import required_database
+from services.commands.data_source import DataSource, required_database
 from services.commands.exit_codes import OK
 from services.commands.letter_records import find_letter, name_of, read_records
 from services.commands.output import bold, shown, tell, write_facts, write_json, write_table, write_text
@@ -20,7 +20,7 @@ _HEADER = ("letter", "since", "reason", "feed", "trigger", "control id", "answer
 
 def ls(arguments: Arguments) -> int:
     """Print dead letters, oldest first."""
-    with required_database(arguments.data) as engine:
+    with required_database(DataSource.of(arguments)) as engine:
         store = SqlDeadLetters(engine)
         found = store.listed(include_resolved=arguments.resolved, limit=arguments.limit)
         open_count = store.open_count()
@@ -37,10 +37,11 @@ def ls(arguments: Arguments) -> int:
 
 def show(arguments: Arguments) -> int:
     """Print one dead letter; the message itself only if asked for, which is audited."""
-    with required_database(arguments.data) as engine:
+    source = DataSource.of(arguments)
+    with required_database(source) as engine:
         store = SqlDeadLetters(engine)
         kept = find_letter(store, arguments.letter)
-        (record,) = read_records(arguments.data, [kept])
+        (record,) = read_records(source, [kept])
         if arguments.show_phi:
             store.audit("dead_letter.shown", [kept.letter], actor=arguments.actor, at=SystemClock().now())
     message = _message_of(record) if arguments.show_phi else None

@@ -1,7 +1,7 @@
 """`afterstay dlq discard`: dead letters of which nothing is to come, closed by a person who says why."""
 
 from services.commands.arguments import Arguments
-from services.commands.data_folder import required_database
+from services.commands.data_source import DataSource, required_database
 from services.commands.exit_codes import OK, REFUSED
 from services.commands.letter_records import find_letter, name_of
 from services.commands.output import tell, write_json, write_table
@@ -14,7 +14,7 @@ from services.runtime.clock import SystemClock
 
 def discard(arguments: Arguments) -> int:
     """Close the letters named; fail when one of them has taken effect, of which nobody can say that nothing came."""
-    with required_database(arguments.data) as engine:
+    with required_database(DataSource.of(arguments)) as engine:
         store = SqlDeadLetters(engine)
         named = {one.letter.place: one for one in (find_letter(store, name) for name in arguments.letters)}.values()
         is_open = [one for one in named if one.resolved_at is None]

@@ -7,17 +7,15 @@ letter whatever its bytes look like: half a message may read well and say the wr
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import repeat
-from pathlib import Path
 from typing import Final
 
 from schemas.events import RAW_HEADER, AdtEvent
 from services.commands.arguments import Arguments
-from services.commands.data_folder import required_database
+from services.commands.data_source import DataSource, required_database
 from services.commands.exit_codes import OK, REFUSED
 from services.commands.letter_records import find_letter, name_of, read_records
 from services.commands.output import tell, write_json, write_table
 from services.followup.composition import build_apply
-from services.followup.protocols.closures import closures_in
 from services.followup.store.dead_letters import SqlDeadLetters
 from services.followup.usecases.apply_events import ApplyEvents
 from services.followup.usecases.dead_letters import BEFORE_ALL, KeptLetter
@@ -51,10 +49,11 @@ def replay(arguments: Arguments) -> int:
     rereads: list[Reread] = []
     revived = 0
     clock = SystemClock()
-    with required_database(arguments.data) as engine:
-        store, apply = SqlDeadLetters(engine), build_apply(engine, clock, closures=closures_in(arguments.data))
+    source = DataSource.of(arguments)
+    with required_database(source) as engine:
+        store, apply = SqlDeadLetters(engine), build_apply(engine, clock, closures=source.closures())
         for batch in _batches(store, arguments.letters):
-            read = _read_anew(arguments.data, batch, reception)
+            read = _read_anew(source, batch, reception)
             rereads += read
             if any(one.still is None for one in read) and not arguments.dry_run:
                 revived += _apply(apply, read)
@@ -79,8 +78,8 @@ def _batches(store: SqlDeadLetters, names: list[str]) -> Iterator[list[KeptLette
         place = (batch[-1].letter.partition, batch[-1].letter.offset)
 
 
-def _read_anew(data: Path, batch: list[KeptLetter], reception: Reception) -> list[Reread]:
-    records = read_records(data, batch)
+def _read_anew(source: DataSource, batch: list[KeptLetter], reception: Reception) -> list[Reread]:
+    records = read_records(source, batch)
     return [_reread(kept, record, reception) for kept, record in zip(batch, records, strict=True)]
 
 

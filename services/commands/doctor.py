@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from services.commands.arguments import Arguments
+from services.commands.data_source import DataSource
 from services.commands.findings import Finding, Level, examined
 from services.commands.folder_checks import (
     examine_books,
@@ -44,10 +45,18 @@ def examine(arguments: Arguments) -> int:
 
 
 def _findings(arguments: Arguments) -> Iterator[Finding]:
-    data = arguments.data
+    source = DataSource.of(arguments)
     yield from examined("python", examine_python)
     yield from examined("packages", examine_packages)
     yield from examined("time-zones", examine_time_zones)
+    if source.folder is not None:
+        yield from _findings_of_folder(source.folder, arguments)
+    else:
+        yield from examined("feeds", lambda: examine_feeds(arguments.feeds))
+        yield from _findings_in_data(source)
+
+
+def _findings_of_folder(data: Path, arguments: Arguments) -> Iterator[Finding]:
     yield from examined("sqlite", examine_sqlite)
     yield from examined("folder", lambda: examine_folder(data))
     yield from examined("space", lambda: examine_space(data))
@@ -56,16 +65,16 @@ def _findings(arguments: Arguments) -> Iterator[Finding]:
     yield from examined("ports", lambda: examine_ports(arguments.mllp_port, arguments.http_port, owner=owner))
     yield from examined("feeds", lambda: examine_feeds(arguments.feeds))
     if _has_data(data):
-        yield from _findings_in_data(data)
+        files = examined("files", lambda: examine_files(data))
+        yield from files
+        if all(one.level == "pass" for one in files):  # what is damaged cannot be asked anything
+            yield from _findings_in_data(DataSource(folder=data))
 
 
-def _findings_in_data(data: Path) -> Iterator[Finding]:
-    files = examined("files", lambda: examine_files(data))
-    yield from files
-    if all(one.level == "pass" for one in files):  # what is damaged cannot be asked anything
-        yield from examined("schema", lambda: examine_database(data))
-        yield from examined("books", lambda: examine_books(data))
-        yield from examined("clock", lambda: examine_clock(data, SystemClock()))
+def _findings_in_data(source: DataSource) -> Iterator[Finding]:
+    yield from examined("schema", lambda: examine_database(source))
+    yield from examined("books", lambda: examine_books(source))
+    yield from examined("clock", lambda: examine_clock(source, SystemClock()))
 
 
 def _has_data(data: Path) -> bool:

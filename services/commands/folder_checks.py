@@ -12,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
+from services.commands.data_source import DataSource
 from services.commands.findings import Finding, failed, passed, warned
 from services.commands.status import read_status
 from services.runtime.database import DATABASE_FILE
@@ -106,11 +107,11 @@ def examine_files(data: Path) -> Iterator[Finding]:
             yield passed(name, f"sound ({file.stat().st_size / 1024**2:.1f} MiB)")
 
 
-def examine_books(data: Path) -> Iterator[Finding]:
+def examine_books(source: DataSource) -> Iterator[Finding]:
     """Balance the books."""
-    status = read_status(data)
+    status = read_status(source)
     for problem in status.problems:
-        yield failed("books", problem, "keep a copy of the data folder and report it: a message may not be followed up")
+        yield failed("books", problem, "keep a copy of all data and report it: a message may not be followed up")
     if status.balanced:
         yield passed("books", f"they balance: {status.received} received, {status.pending} pending")
     if status.outcomes.dead_letter:

@@ -3,10 +3,9 @@
 import asyncio
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
-from services.commands.data_folder import found_log
+from services.commands.data_source import DataSource, found_log
 from services.followup.usecases.dead_letters import DeadLetterStore, KeptLetter, LetterId
 from services.runtime.errors import Permanent
 from services.runtime.eventlog.port import Record, Subscriber
@@ -42,13 +41,13 @@ def name_of(kept: KeptLetter) -> str:
     return f"{kept.letter.partition}:{kept.letter.offset}"
 
 
-def read_records(data: Path, letters: Sequence[KeptLetter]) -> list[Record | None]:
+def read_records(source: DataSource, letters: Sequence[KeptLetter]) -> list[Record | None]:
     """Return the record of each letter; `None` where it is damaged or the log has it no more."""
-    return asyncio.run(_read_records(data, letters))
+    return asyncio.run(_read_records(source, letters))
 
 
-async def _read_records(data: Path, letters: Sequence[KeptLetter]) -> list[Record | None]:
-    async with found_log(data) as log:
+async def _read_records(source: DataSource, letters: Sequence[KeptLetter]) -> list[Record | None]:
+    async with found_log(source) as log:
         return [None if log is None else await _read_record(log, kept) for kept in letters]
 
 

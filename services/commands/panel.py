@@ -8,6 +8,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from services.commands.arguments import Arguments
+from services.commands.data_source import DataSource, required_database
 from services.commands.exit_codes import OK, REFUSED
 from services.commands.output import tell, write_text
 from services.followup.store.migrate import migrate
@@ -38,9 +39,14 @@ def import_file(arguments: Arguments) -> int:
 
 @contextmanager
 def _database(arguments: Arguments) -> Generator[sa.Engine]:
-    """Give the folder's database; to a dry run that finds none, an empty one that goes away again."""
-    if not arguments.dry_run or (arguments.data / DATABASE_FILE).exists():
-        with _made_database(arguments.data) as engine:
+    """Give the database; to a dry run that finds no folder's, an empty one that goes away again."""
+    source = DataSource.of(arguments)
+    if source.folder is None:
+        with required_database(source) as engine:
+            yield engine
+        return
+    if not arguments.dry_run or (source.folder / DATABASE_FILE).exists():
+        with _made_database(source.folder) as engine:
             yield engine
         return
     with tempfile.TemporaryDirectory(prefix="afterstay-") as folder, _made_database(Path(folder)) as engine:

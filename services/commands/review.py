@@ -1,7 +1,7 @@
 """`afterstay review ls`."""
 
 from services.commands.arguments import Arguments
-from services.commands.data_folder import required_database
+from services.commands.data_source import DataSource, required_database
 from services.commands.exit_codes import OK
 from services.commands.output import tell, write_json, write_table
 from services.followup.store.review import SqlReviews
@@ -13,7 +13,7 @@ _HEADER = ("id", "since", "what", "reason", "stay", "facility", "class", "discha
 
 def ls(arguments: Arguments) -> int:
     """Print the open reviews, oldest first, and leave an audit row."""
-    with required_database(arguments.data) as engine:
+    with required_database(DataSource.of(arguments)) as engine:
         store = SqlReviews(engine)
         found = store.open_reviews(arguments.limit)
         ids = [item.id for item in found.items]

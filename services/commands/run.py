@@ -7,6 +7,7 @@ from services.standalone import run as run_standalone
 
 def run(arguments: Arguments) -> int:
     """Serve until told to stop."""
+    assert arguments.data is not None, "the grammar asks for it"
     return run_standalone(
         RunSettings(
             data_dir=arguments.data,

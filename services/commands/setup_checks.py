@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from schemas.topics import ADT_EVENTS
-from services.commands.data_folder import found_database, found_log
+from services.commands.data_source import DataSource, found_database, found_log
 from services.commands.findings import Finding, failed, passed, warned
 from services.followup.store.inspection import count_members
 from services.followup.store.migrate import HEAD
@@ -38,10 +38,10 @@ def examine_feeds(file: Path | None) -> Iterator[Finding]:
     yield passed("feeds", f"{len(feeds.profiles)} feeds ({names}); {others}")
 
 
-def examine_database(data: Path) -> Iterator[Finding]:
+def examine_database(source: DataSource) -> Iterator[Finding]:
     """Look at the schema, and whether there is anybody to follow up."""
-    fix = f"load it: `afterstay panel import FILE --data {data}`"
-    with found_database(data) as engine:
+    fix = "load it: `afterstay panel import FILE`"
+    with found_database(source) as engine:
         if engine is None:
             yield passed("schema", "the database is not made yet; the first `afterstay run` or panel import makes it")
             yield warned("panel", "nobody is on the panel, so no message can make a task", fix)
@@ -54,9 +54,9 @@ def examine_database(data: Path) -> Iterator[Finding]:
         yield warned("panel", "nobody is on the panel, so no message can make a task", fix)
 
 
-def examine_clock(data: Path, clock: Clock) -> Iterator[Finding]:
+def examine_clock(source: DataSource, clock: Clock) -> Iterator[Finding]:
     """Compare the machine's clock with the log, whose times were taken from it: it may have been set back."""
-    now, latest = clock.now(), asyncio.run(_latest_in_log(data))
+    now, latest = clock.now(), asyncio.run(_latest_in_log(source))
     if latest is not None and latest - now > SKEW_MAX:
         yield failed(
             "clock",
@@ -68,9 +68,9 @@ def examine_clock(data: Path, clock: Clock) -> Iterator[Finding]:
         yield passed("clock", f"it is {now:%Y-%m-%d %H:%M:%S} UTC, not before the last message received")
 
 
-async def _latest_in_log(data: Path) -> datetime | None:
+async def _latest_in_log(source: DataSource) -> datetime | None:
     """Return the latest receipt among the last records of the partitions."""
-    async with found_log(data) as log:
+    async with found_log(source) as log:
         if log is None:
             return None
         stamps = []

@@ -2,11 +2,10 @@
 
 import asyncio
 from collections.abc import Mapping
-from pathlib import Path
 
 from schemas.topics import ADT_EVENTS
 from services.commands.arguments import Arguments
-from services.commands.data_folder import found_database, found_log
+from services.commands.data_source import DataSource, found_database, found_log
 from services.commands.exit_codes import OK, REFUSED
 from services.commands.output import bold, tell, write_facts, write_json, write_text
 from services.followup.store.status import SqlBooks
@@ -24,7 +23,7 @@ from services.followup.usecases.status import (
 
 def show(arguments: Arguments) -> int:
     """Print the books; fail when they do not balance."""
-    status = read_status(arguments.data)
+    status = read_status(DataSource.of(arguments))
     if arguments.json:
         write_json(status)
     else:
@@ -34,25 +33,25 @@ def show(arguments: Arguments) -> int:
     return OK if status.balanced else REFUSED
 
 
-def read_status(data: Path) -> Status:
-    """Return the books of a data folder against its log: the books first, since the log only grows.
+def read_status(source: DataSource) -> Status:
+    """Return the books against the log: the books first, since the log only grows.
 
     Raises:
         Permanent: the folder holds no data of ours.
         Transient: the database or the log is out of reach for now.
     """
-    books = read_books(data)
-    return status_of(books, asyncio.run(_read_extent(data, books)))
+    books = read_books(source)
+    return status_of(books, asyncio.run(_read_extent(source, books)))
 
 
-def read_books(data: Path) -> Books:
+def read_books(source: DataSource) -> Books:
     """Return the books as of one moment; empty ones where there is no database yet."""
-    with found_database(data) as engine:
+    with found_database(source) as engine:
         return EMPTY_BOOKS if engine is None else SqlBooks(engine).read(CONSUMER_GROUP, ADT_EVENTS)
 
 
-async def _read_extent(data: Path, books: Books) -> Extent:
-    async with found_log(data) as log:
+async def _read_extent(source: DataSource, books: Books) -> Extent:
+    async with found_log(source) as log:
         return NO_LOG if log is None else await read_extent(log, ADT_EVENTS, books)
 
 

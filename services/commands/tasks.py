@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from services.commands.arguments import Arguments
-from services.commands.data_folder import required_database
+from services.commands.data_source import DataSource, required_database
 from services.commands.exit_codes import OK
 from services.commands.masking import item_fields
 from services.commands.output import bold, shown, tell, write_facts, write_json, write_table, write_text
@@ -81,7 +81,7 @@ def complete(arguments: Arguments) -> int:
 
 @contextmanager
 def _worklist(arguments: Arguments) -> Generator[Worklist]:
-    with required_database(arguments.data) as engine:
+    with required_database(DataSource.of(arguments)) as engine:
         yield Worklist(SqlWorklist(engine), SystemClock().now)
 
 

@@ -3,11 +3,10 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 
 from schemas.topics import ADT_EVENTS
 from services.commands.arguments import Arguments
-from services.commands.data_folder import found_database, found_log
+from services.commands.data_source import DataSource, found_database, found_log
 from services.commands.exit_codes import OK, REFUSED
 from services.commands.output import bold, shown, tell, write_json, write_text
 from services.commands.status import read_books
@@ -39,8 +38,9 @@ def show(arguments: Arguments) -> int:
 def _find(arguments: Arguments) -> Sequence[Traced]:
     """Return the messages: pending ones first. What is consumed meanwhile is found in both places, never in none."""
     control_id, feed = arguments.control_id, arguments.feed
-    pending = asyncio.run(_find_pending(arguments.data, read_books(arguments.data), control_id, feed))
-    with found_database(arguments.data) as engine:
+    source = DataSource.of(arguments)
+    pending = asyncio.run(_find_pending(source, read_books(source), control_id, feed))
+    with found_database(source) as engine:
         if engine is None:
             return pending
         store = SqlTrace(engine)
@@ -52,9 +52,9 @@ def _find(arguments: Arguments) -> Sequence[Traced]:
     return found
 
 
-async def _find_pending(data: Path, books: Books, control_id: str, feed: str | None) -> list[Traced]:
+async def _find_pending(source: DataSource, books: Books, control_id: str, feed: str | None) -> list[Traced]:
     found: list[Traced] = []
-    async with found_log(data) as log:
+    async with found_log(source) as log:
         if log is not None:
             ends = await log.end_offsets(ADT_EVENTS)
             async for record in read_pending(log, ADT_EVENTS, books, ends):

@@ -6,7 +6,7 @@ what the log says, so that batches and timers never overlap, and a small pool fo
 
 import asyncio
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -16,25 +16,23 @@ from typing import Final
 import sqlalchemy as sa
 
 from schemas.topics import ADT_EVENTS
-from services.followup.composition import build_apply, open_migrated
+from services.followup.composition import build_apply, database_problems, open_migrated
 from services.followup.consumer.embedded_loop import EmbeddedLoop
 from services.followup.protocols.closures import closures_in
-from services.followup.scheduler import Scheduler
+from services.followup.scheduler import Scheduler, wake_due
 from services.followup.store.worklist import SqlWorklist
 from services.followup.usecases.apply_events import ApplyEvents
 from services.followup.usecases.status import CONSUMER_GROUP
 from services.followup.usecases.worklist import Worklist
 from services.followup.web.app import create_app
 from services.runtime.clock import Clock, SystemClock
-from services.runtime.database import database_url, read_transaction
-from services.runtime.errors import AfterstayError, Transient
+from services.runtime.database import database_url
 from services.runtime.eventlog.embedded.groups import EmbeddedGroupPositions
 from services.runtime.eventlog.embedded.subscriber import EmbeddedSubscriber
 from services.runtime.http_server import HttpServer
 from services.runtime.lifecycle import in_thread
-from services.runtime.log import Logger, get_logger
+from services.runtime.log import get_logger
 
-WAKE_BATCH: Final = 500
 REQUEST_THREADS: Final = 4
 
 
@@ -67,9 +65,9 @@ async def serve(
             executor=work,
             log=log,
         )
-        scheduler = Scheduler(partial(_wake, apply, work, log))
+        scheduler = Scheduler(partial(wake_due, apply, work, log))
         worklist = Worklist(SqlWorklist(engine), clock.now)
-        app = create_app(worklist, clock=clock, executor=requests, live=tuple, ready=partial(_not_ready, engine))
+        app = create_app(worklist, clock=clock, executor=requests, live=tuple, ready=partial(database_problems, engine))
         server = HttpServer(app, web)
         scheduler.start()
         try:
@@ -94,27 +92,6 @@ def _open(data_dir: Path, clock: Clock) -> tuple[sa.Engine, ApplyEvents]:
     return engine, build_apply(engine, clock, closures=closures)
 
 
-async def _wake(apply: ApplyEvents, work: ThreadPoolExecutor, log: Logger) -> None:
-    """Wake what is due, batch by batch; a database that is away is tried again at the next ring."""
-    try:
-        while await in_thread(work, apply.wake) >= WAKE_BATCH:
-            pass
-    except Transient as error:
-        log.warning("timers_postponed", code=error.code)
-    except asyncio.CancelledError:
-        return  # the scheduler stops; the batch under way ends on its thread, and APScheduler would call this an error
-
-
 async def _stop_after(stop: asyncio.Event, server: HttpServer) -> None:
     await stop.wait()
     server.stop()
-
-
-def _not_ready(engine: sa.Engine) -> Sequence[str]:
-    """Say what keeps the worker from its work: the database answers, or it does not. Lag never fails a probe."""
-    try:
-        with read_transaction(engine) as connection:
-            connection.execute(sa.select(1))
-    except AfterstayError as error:
-        return (error.code,)
-    return ()

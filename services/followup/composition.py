@@ -3,6 +3,7 @@
 Apart from `bootstrap`, so that a command that applies a message does not load a web server.
 """
 
+from collections.abc import Sequence
 from datetime import date
 from typing import Final
 from uuid import uuid4
@@ -12,13 +13,14 @@ import sqlalchemy as sa
 from services.followup.domain.decisions import Rules
 from services.followup.protocols.calendars import calendar_for
 from services.followup.protocols.loading import load_protocol
-from services.followup.store.migrate import migrate
+from services.followup.store.migrate import HEAD, current_revision, migrate
 from services.followup.store.unit_of_work import units_of
 from services.followup.usecases.apply_events import ApplyEvents
 from services.followup.usecases.follow_up import FollowUp
 from services.followup.usecases.status import CONSUMER_GROUP
 from services.runtime.clock import Clock
-from services.runtime.database import open_database
+from services.runtime.database import open_database, read_transaction
+from services.runtime.errors import AfterstayError, Permanent
 
 PROTOCOL: Final = "transitional-care"
 """The one protocol of this release."""
@@ -37,6 +39,39 @@ def open_migrated(url: str) -> sa.Engine:
         engine.dispose()
         raise
     return engine
+
+
+def open_current(url: str) -> sa.Engine:
+    """Open the database at `url`, which somebody has brought to the schema of this release.
+
+    Raises:
+        Permanent: `database-too-old`, `database-too-new`, or it cannot be opened.
+        Transient: it is out of reach for now.
+    """
+    engine = open_database(url)
+    try:
+        revision = current_revision(engine)
+    except BaseException:
+        engine.dispose()
+        raise
+    if revision != HEAD:
+        engine.dispose()
+        raise Permanent(
+            "database-too-old",
+            f"the database is at revision {revision or 'none'} and this release needs {HEAD}: run `afterstay migrate` "
+            "with the same --database",
+        )
+    return engine
+
+
+def database_problems(engine: sa.Engine) -> Sequence[str]:
+    """Say what keeps a process from its work: the database answers, or it does not. Lag never fails a probe."""
+    try:
+        with read_transaction(engine) as connection:
+            connection.execute(sa.select(1))
+    except AfterstayError as error:
+        return (error.code,)
+    return ()
 
 
 def rules_in_force(closures: frozenset[date]) -> Rules:

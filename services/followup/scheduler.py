@@ -5,12 +5,20 @@ of 10, and the default misfire grace drops what a blocked loop missed (docs/adr/
 coalesced, one instance at a time, no grace: a late ring still rings.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor
 from typing import Final
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
+from services.followup.usecases.apply_events import ApplyEvents
+from services.runtime.errors import Ambiguous, Transient
+from services.runtime.lifecycle import in_thread
+from services.runtime.log import Logger
+
 TICK_S: Final = 1.0
+WAKE_BATCH: Final = 500
 
 
 class Scheduler:
@@ -29,3 +37,17 @@ class Scheduler:
     def stop(self) -> None:
         """Stop ringing; a ring under way is not waited for."""
         self._scheduler.shutdown(wait=False)
+
+
+async def wake_due(apply: ApplyEvents, executor: Executor, log: Logger) -> None:
+    """Wake what is due, batch by batch; a database that is away is tried again at the next ring.
+
+    A batch of which nobody knows whether it was written is one of these: its rows are there still, or gone with it.
+    """
+    try:
+        while await in_thread(executor, apply.wake) >= WAKE_BATCH:
+            pass
+    except (Transient, Ambiguous) as error:
+        log.warning("timers_postponed", code=error.code)
+    except asyncio.CancelledError:
+        return  # the scheduler stops; the batch under way ends on its thread, and APScheduler would call this an error

@@ -1,18 +1,20 @@
-"""Composition of the listener: feeds, event log, pipeline and MLLP server, on the embedded log.
+"""Composition of the listener: feeds, pipeline and MLLP server, on whichever event log it is given.
 
 One of the few places that build adapters. The order of an end is the order of the promises: no new messages, answers to
 those in flight, then the log is closed; what was not answered by then is sent again by its sender.
 """
 
 import asyncio
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 
 from schemas.topics import ADT_EVENTS
 from services.ingest.feeds import Feeds
 from services.ingest.feeds_file import FeedsError, load_feeds
 from services.ingest.hl7.charset import resolve_charset
+from services.ingest.measures import provide_listener_metrics
 from services.ingest.mllp.frame import FRAME_BYTES_MAX
 from services.ingest.mllp.limits import ServerLimits
 from services.ingest.mllp.server import DRAIN_TIMEOUT_S, MllpServer
@@ -21,9 +23,9 @@ from services.ingest.pipeline import Pipeline
 from services.ingest.reception import Reception, control_ids
 from services.runtime.clock import Clock, SystemClock
 from services.runtime.errors import AfterstayError, ConfigurationError, ConfigurationProblem, Permanent
-from services.runtime.eventlog.embedded.publisher import EmbeddedPublisher
 from services.runtime.eventlog.port import Publisher
 from services.runtime.log import Logger, get_logger
+from services.runtime.metrics import Metrics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,14 +33,12 @@ class ListenerSettings:
     """What a listener is told.
 
     Attributes:
-        data_dir: The data folder, which the caller has locked.
         feeds_file: Who sends; without one every message is parked.
         host: An IPv4 address to listen on.
         port: 0 for any free one.
         frame_bytes_max: The largest message.
     """
 
-    data_dir: Path
     feeds_file: Path | None
     host: str = "127.0.0.1"
     port: int = 0
@@ -58,6 +58,13 @@ def open_feeds(file: Path | None) -> Feeds:
     except FeedsError as error:
         problems = [ConfigurationProblem(file=error.file, line=one.line, reason=one.reason) for one in error.problems]
         raise ConfigurationError(problems, code="feeds-file-invalid") from error
+
+
+class OpenPublisher(Protocol):
+    """Opens the log that messages go to."""
+
+    async def __call__(self, *, on_failure: Callable[[AfterstayError], None]) -> Publisher:
+        """Return its publisher; `on_failure` hears of a failure for good."""
 
 
 class Listener:
@@ -96,7 +103,9 @@ class Listener:
         )
 
     @classmethod
-    async def open(cls, settings: ListenerSettings, *, clock: Clock | None = None) -> Self:
+    async def open(
+        cls, settings: ListenerSettings, open_publisher: OpenPublisher, *, clock: Clock | None = None
+    ) -> Self:
         """Read the feeds and open the log.
 
         Raises:
@@ -114,7 +123,7 @@ class Listener:
             log.critical("event_log_failed", code=error.code, exc_info=error)
             failed.set()
 
-        publisher = await EmbeddedPublisher.open(settings.data_dir, on_failure=on_failure)
+        publisher = await open_publisher(on_failure=on_failure)
         partitions = await publisher.partitions(ADT_EVENTS)
         return cls(
             settings,
@@ -125,6 +134,15 @@ class Listener:
             clock=clock or SystemClock(),
             log=log,
         )
+
+    def provide(self, metrics: Metrics) -> None:
+        """Let the listener's counts be read as metrics."""
+        provide_listener_metrics(metrics, self._server.stats, self._pipeline.stats)
+
+    def not_ready(self) -> Sequence[str]:
+        """Say what keeps it from acknowledging."""
+        reasons = {"log-failed": self.failed.is_set(), "intake-blocked": self._pipeline.blocked}
+        return [code for code, is_so in reasons.items() if is_so]
 
     async def start(self) -> int:
         """Listen and return the port.

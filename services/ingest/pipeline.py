@@ -16,6 +16,7 @@ There is no task per message: a message costs one submit and one callback, and o
 import asyncio
 from collections import Counter, deque
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Final, Protocol
 
 from schemas.events import ACK_HEADER, RAW_HEADER, AdtEvent, encode_event
@@ -27,6 +28,7 @@ from services.ingest.reception import Decision, Reception
 from services.runtime.clock import Clock, to_timestamp_us
 from services.runtime.errors import AfterstayError, Permanent
 from services.runtime.eventlog.port import NewRecord, Publisher, PublishOutcome
+from services.runtime.metrics import Durations
 
 HOLD_MAX_S: Final = 10.0
 """DESIGN §2. Engines wait 10 to 60 s for an answer before they close and resend."""
@@ -73,6 +75,10 @@ class PipelineStats:
     given_up: int = 0
     codes: Counter[str] = field(default_factory=Counter)
     outcomes: Counter[str] = field(default_factory=Counter)
+    durations: Durations = field(default_factory=Durations)
+    """From the frame to its record being durable."""
+    last_of_feed: dict[str, datetime] = field(default_factory=dict)
+    """When the last message of each feed was received."""
 
 
 class _Passage:
@@ -140,6 +146,11 @@ class Pipeline:
         else:
             self._held.append(passage)
 
+    @property
+    def blocked(self) -> bool:
+        """Whether nothing can be stored, so that new connections are refused."""
+        return self._blocked_by is not None
+
     def close(self) -> None:
         """Stop retrying; what is not durable by now is never answered. Call it when the server has drained."""
         self._closed = True
@@ -182,10 +193,13 @@ class Pipeline:
     def _finish(self, passage: _Passage) -> None:
         if passage.settled:
             return  # it came too late: the sender was hung up on and sends it again
-        decision = passage.decision
-        self.stats.recorded += 1
-        self.stats.codes[decision.code or "none"] += 1
-        self.stats.outcomes[decision.event.intake.outcome] += 1
+        decision, stats = passage.decision, self.stats
+        stats.recorded += 1
+        stats.codes[decision.code or "none"] += 1
+        stats.outcomes[decision.event.intake.outcome] += 1
+        stats.durations.add(self._loop.time() - passage.deadline + self._hold_max_s)
+        if decision.event.feed is not None:
+            stats.last_of_feed[decision.event.feed] = decision.event.received_at
         self._settle(passage, decision.answer)
         self._observer.message_recorded(decision.event, decision.code)
 

@@ -8,12 +8,14 @@ message nothing; only durations are recorded as they happen. The table in docs/r
 Source: product.md §2.1 and §2.2; house style 33; the Prometheus exposition format by prometheus-client.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from itertools import accumulate
+from typing import Any, Final, Literal
 
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
@@ -27,8 +29,8 @@ Labels = tuple[str, ...]
 Samples = Iterable[tuple[Labels, float]]
 """Label values, in the order of the metric's label names, and the value."""
 
-_SECONDS_SHORT: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-_SECONDS_LONG: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 1_800.0, 7_200.0, 43_200.0)
+SECONDS_SHORT: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+SECONDS_LONG: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 1_800.0, 7_200.0, 43_200.0)
 
 _log = get_logger(__name__)
 
@@ -77,7 +79,7 @@ MESSAGES: Final = _counter("ingest_messages", "Messages made durable, by what in
 ACKS: Final = _counter("ingest_acks", "Answers given, by acknowledgement code (table 0008).", "code")
 MESSAGES_UNANSWERED: Final = _counter("ingest_messages_unanswered", "Messages that could not be stored in time.")
 ACK_SECONDS: Final = _histogram(
-    "ingest_ack_seconds", "From the last byte of a message until it is durable.", _SECONDS_SHORT
+    "ingest_ack_seconds", "From the last byte of a message until it is durable.", SECONDS_SHORT
 )
 LAST_MESSAGE: Final = _gauge(
     "ingest_last_message_timestamp_seconds", "When a feed's last message was received.", "feed"
@@ -93,6 +95,22 @@ SPOOL_DRAINED: Final = _counter("spool_drained", "Messages that left the spool f
 SPOOL_QUARANTINED: Final = _counter("spool_quarantined", "Damaged spool records that were kept aside.")
 
 ALL: Final = tuple(value for value in list(globals().values()) if isinstance(value, Metric))
+
+
+class Durations:
+    """Counts durations by size, for a histogram on a path where each microsecond counts (a third of one)."""
+
+    __slots__ = ("bounds", "counts", "total_s")
+
+    def __init__(self, bounds: tuple[float, ...] = SECONDS_SHORT) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total_s = 0.0
+
+    def add(self, seconds: float) -> None:
+        """Count one."""
+        self.counts[bisect_left(self.bounds, seconds)] += 1
+        self.total_s += seconds
 
 
 class Metrics:
@@ -112,9 +130,14 @@ class Metrics:
         """Let a metric without labels be read."""
         self.provide(metric, lambda: (((), read()),))
 
-    def provide_counts(self, metric: Metric, counts: Mapping[str, float]) -> None:
+    def provide_counts(self, metric: Metric, counts: Mapping[Any, float]) -> None:
         """Let a metric with one label be read from a mapping, such as a `Counter` that goes on counting."""
         self.provide(metric, lambda: [((str(key),), value) for key, value in list(counts.items())])
+
+    def provide_durations(self, metric: Metric, durations: Durations) -> None:
+        """Let a histogram without labels be read from durations that go on being counted."""
+        assert metric.buckets == durations.bounds, "the buckets are those that were counted by"
+        self._provided.durations.append((metric, durations))
 
     def histogram(self, metric: Metric) -> Histogram:
         """Return a histogram to record into."""
@@ -131,15 +154,21 @@ class _Provided(Collector):
     """Reads what was provided, each time somebody looks."""
 
     def __init__(self) -> None:
+        self.durations: list[tuple[Metric, Durations]] = []
         self._readers: dict[Metric, list[Callable[[], Samples]]] = {}
 
     def add(self, metric: Metric, read: Callable[[], Samples]) -> None:
         self._readers.setdefault(metric, []).append(read)
 
-    def describe(self) -> Iterable[CounterMetricFamily | GaugeMetricFamily]:
+    def describe(self) -> Iterable[Any]:
         return ()  # so that registering reads nothing
 
-    def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
+    def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily]:
+        for metric, durations in self.durations:
+            cumulative = list(accumulate(list(durations.counts)))
+            bounds = [*map(str, durations.bounds), "+Inf"]
+            buckets = list(zip(bounds, cumulative, strict=True))
+            yield HistogramMetricFamily(metric.name, metric.help, buckets=buckets, sum_value=durations.total_s)
         for metric, readers in self._readers.items():
             family_type = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
             family = family_type(metric.name, metric.help, labels=metric.labels)

@@ -6,18 +6,22 @@
 import asyncio
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
 import uvloop
 
 from services.ingest.bootstrap import Listener, ListenerSettings
+from services.runtime.eventlog.embedded.publisher import EmbeddedPublisher
 from services.runtime.lifecycle import FolderLock, stop_requested
 from services.runtime.log import configure
 
 
 async def _serve(data_dir: Path, feeds_file: Path) -> None:
     with stop_requested() as stop:
-        listener = await Listener.open(ListenerSettings(data_dir=data_dir, feeds_file=feeds_file))
+        listener = await Listener.open(
+            ListenerSettings(feeds_file=feeds_file), partial(EmbeddedPublisher.open, data_dir)
+        )
         print(json.dumps({"port": await listener.start()}), flush=True)  # noqa: T201 - what the benchmark waits for
         await stop.wait()
         await listener.drain()

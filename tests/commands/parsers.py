@@ -4,16 +4,18 @@ import argparse
 from collections.abc import Iterator
 
 from services.commands.grammar import build_parser
+from services.commands.parser import Parser
 
 
-def verbs(environ: dict[str, str] | None = None) -> dict[str, argparse.ArgumentParser]:
+def verbs(environ: dict[str, str] | None = None) -> dict[str, Parser]:
     """Return the parser of each verb that does something, by its words (`tasks ls`)."""
     return dict(_walk("", build_parser(environ or {})))
 
 
-def _walk(words: str, parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+def _walk(words: str, parser: argparse.ArgumentParser) -> Iterator[tuple[str, Parser]]:
     below = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
     if not below:
+        assert isinstance(parser, Parser)
         yield words, parser
     for action in below:
         for name, child in action.choices.items():

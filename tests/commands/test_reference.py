@@ -11,7 +11,9 @@ from tests.commands.parsers import flags_of, verbs
 TEXT = (Path(__file__).parents[2] / "docs" / "reference" / "cli.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^## afterstay ([a-z ]+)\n(.*?)(?=^## |\Z)", TEXT, re.MULTILINE | re.DOTALL))
 VERBS = verbs()
-EVERYWHERE = {"--debug"}
+SHARED_TEXT = TEXT[TEXT.index("### Where the data lies") : TEXT.index("### Exit codes")]
+SHARED = set(re.findall(r"^\| `(--[a-z-]+)", SHARED_TEXT, re.MULTILINE))
+EVERYWHERE = {"--debug"} | SHARED
 
 
 def test_every_verb_has_its_section_in_the_order_of_the_help() -> None:
@@ -21,7 +23,8 @@ def test_every_verb_has_its_section_in_the_order_of_the_help() -> None:
 @pytest.mark.parametrize("words", VERBS)
 def test_every_flag_is_in_the_table_and_every_row_is_a_flag(words: str) -> None:
     told = set(re.findall(r"^\| `(--[a-z-]+)", SECTIONS[words], re.MULTILINE))
-    assert told == flags_of(VERBS[words]) - EVERYWHERE
+    assert told - SHARED == flags_of(VERBS[words]) - EVERYWHERE
+    assert told <= flags_of(VERBS[words])
 
 
 @pytest.mark.parametrize("words", VERBS)
@@ -40,6 +43,21 @@ def test_the_choices_of_a_flag_are_told(words: str) -> None:
         if action.choices is not None and "--outcome" not in action.option_strings:
             assert all(str(one) in SECTIONS[words] for one in action.choices), action.option_strings
     assert "`language-barrier`" in SECTIONS["tasks attempt"]
+
+
+def test_settings_that_verbs_share_are_told_once_with_their_choices() -> None:
+    shared = {
+        action.option_strings[0]: action
+        for parser in VERBS.values()
+        for action in parser._actions
+        if action.option_strings and action.option_strings[0] in SHARED
+    }
+    assert set(shared) == SHARED
+    for parser in VERBS.values():
+        assert parser.settings is not None
+        for setting in parser.settings.known:
+            if setting.flag in SHARED:
+                assert all(f"`{choice}`" in SHARED_TEXT for choice in setting.choices), setting.flag
 
 
 def test_every_exit_code_is_in_the_table() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from services.commands.data_source import DataSource
 from services.commands.status import read_status
 from services.followup.store.tables import ack_count, outcome_count, stream_position
 from services.runtime.eventlog.embedded.layout import LOG_FILE
@@ -168,7 +169,7 @@ def test_books_balance_at_every_moment_while_messages_come_and_are_consumed(fold
     with ThreadPoolExecutor(2) as pool:
         going = [pool.submit(receive), pool.submit(consume)]
         try:
-            seen = [read_status(folder.path) for _ in range(LOOKS)]
+            seen = [read_status(DataSource(folder=folder.path)) for _ in range(LOOKS)]
         finally:
             stop.set()
         for one in going:

@@ -14,7 +14,8 @@ from typing import Final
 import pytest
 
 from services.commands.arguments import Arguments
-from services.commands.grammar import DATA_VARIABLE, build_parser
+from services.commands.flags import DATA_VARIABLE
+from services.commands.grammar import build_parser
 from tests.docs.pages import ROOT, Page, all_pages
 
 _PAGES: Final = all_pages()

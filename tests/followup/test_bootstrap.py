@@ -5,7 +5,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import cast
 
-from services.followup import bootstrap
+from services.followup.scheduler import wake_due
 from services.followup.usecases.apply_events import ApplyEvents
 from services.runtime.log import get_logger
 
@@ -28,7 +28,7 @@ class SlowWake:
 async def test_a_ring_that_the_stop_cuts_short_ends_without_an_error_and_its_batch_to_the_end() -> None:
     apply = SlowWake()
     with ThreadPoolExecutor(1) as work:
-        ring = asyncio.create_task(bootstrap._wake(cast("ApplyEvents", apply), work, get_logger("test")))
+        ring = asyncio.create_task(wake_due(cast("ApplyEvents", apply), work, get_logger("test")))
         assert await asyncio.to_thread(apply.begun.wait, PATIENCE_S)
         ring.cancel()
         await ring  # APScheduler logs what a job raises as an error

@@ -5,6 +5,7 @@ import contextlib
 import io
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,11 @@ def feeds_file(tmp_path: Path) -> Path:
     return file
 
 
+async def open_listener(data_dir: Path, settings: ListenerSettings) -> Listener:
+    """Open a listener on the embedded log of a folder."""
+    return await Listener.open(settings, partial(EmbeddedPublisher.open, data_dir))
+
+
 async def exchange(port: int, *payloads: bytes) -> list[bytes]:
     """Send frames on one connection and return as many answers."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -67,7 +73,7 @@ async def records_of(data_dir: Path) -> list[Record]:
 
 
 async def test_a_message_is_durable_and_answered(tmp_path: Path, feeds_file: Path, log: io.StringIO) -> None:
-    listener = await Listener.open(ListenerSettings(data_dir=tmp_path, feeds_file=feeds_file))
+    listener = await open_listener(tmp_path, ListenerSettings(feeds_file=feeds_file))
     port = await listener.start()
     raw = adt("A01", sent="20261124083000", control_id="M1", name="ZEBRAFISH^ANA")
     strange = raw.replace(b"EPIC", b"OTHER")
@@ -85,7 +91,7 @@ async def test_a_message_is_durable_and_answered(tmp_path: Path, feeds_file: Pat
 
 
 async def test_without_feeds_every_message_is_kept_and_parked(tmp_path: Path, log: io.StringIO) -> None:
-    listener = await Listener.open(ListenerSettings(data_dir=tmp_path, feeds_file=None))
+    listener = await open_listener(tmp_path, ListenerSettings(feeds_file=None))
     port = await listener.start()
     await exchange(port, adt("A01", sent="20261124083000", control_id="M1"))
     await listener.drain()
@@ -95,8 +101,8 @@ async def test_without_feeds_every_message_is_kept_and_parked(tmp_path: Path, lo
 
 
 async def test_a_message_over_the_limit_is_refused_and_its_head_kept(tmp_path: Path, feeds_file: Path) -> None:
-    settings = ListenerSettings(data_dir=tmp_path, feeds_file=feeds_file, frame_bytes_max=2_000)
-    listener = await Listener.open(settings)
+    settings = ListenerSettings(feeds_file=feeds_file, frame_bytes_max=2_000)
+    listener = await open_listener(tmp_path, settings)
     port = await listener.start()
     raw = adt("A01", sent="20261124083000", control_id="M1") + b"OBX|" + b"x" * 3_000
     (answer,) = await exchange(port, raw)
@@ -108,11 +114,11 @@ async def test_a_message_over_the_limit_is_refused_and_its_head_kept(tmp_path: P
 
 
 async def test_a_port_that_is_taken_is_said_with_what_to_do(tmp_path: Path, feeds_file: Path) -> None:
-    first = await Listener.open(ListenerSettings(data_dir=tmp_path, feeds_file=feeds_file))
+    first = await open_listener(tmp_path, ListenerSettings(feeds_file=feeds_file))
     port = await first.start()
     other = tmp_path / "other"
     other.mkdir()
-    second = await Listener.open(ListenerSettings(data_dir=other, feeds_file=feeds_file, port=port))
+    second = await open_listener(other, ListenerSettings(feeds_file=feeds_file, port=port))
     with pytest.raises(Permanent, match="--mllp-port") as caught:
         await second.start()
     assert caught.value.code == "port-taken"
@@ -137,7 +143,7 @@ def test_a_feed_may_only_name_a_charset_that_messages_can_be_read_in(tmp_path: P
 
 
 async def test_the_listener_shuts_and_opens_its_door(tmp_path: Path, feeds_file: Path) -> None:
-    listener = await Listener.open(ListenerSettings(data_dir=tmp_path, feeds_file=feeds_file))
+    listener = await open_listener(tmp_path, ListenerSettings(feeds_file=feeds_file))
     port = await listener.start()
     raw = adt("A01", sent="20261124083000", control_id="M1")
     listener.pause_accepting()
@@ -151,7 +157,7 @@ async def test_the_listener_shuts_and_opens_its_door(tmp_path: Path, feeds_file:
 async def test_a_log_that_fails_for_good_is_told_to_who_runs_the_listener(
     tmp_path: Path, feeds_file: Path, log: io.StringIO
 ) -> None:
-    listener = await Listener.open(ListenerSettings(data_dir=tmp_path, feeds_file=feeds_file))
+    listener = await open_listener(tmp_path, ListenerSettings(feeds_file=feeds_file))
     publisher = listener._publisher
     assert isinstance(publisher, EmbeddedPublisher)
     publisher._on_failure(Transient("log-failed", "a sync failed; restart after a look at the disk"))

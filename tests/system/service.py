@@ -23,6 +23,7 @@ import psutil
 
 from schemas.events import RAW_HEADER, AdtEvent, decode_event
 from schemas.topics import ADT_EVENTS
+from services.commands.data_source import DataSource
 from services.commands.status import read_status
 from services.followup.usecases.status import Status
 from services.runtime.eventlog.embedded.reader import LogReader
@@ -197,7 +198,7 @@ class Service:
     def books(self) -> Status:
         """Return the same as `status`, without a process: for waiting."""
         with ThreadPoolExecutor(1) as thread:  # a test may have a loop of its own in this one
-            return thread.submit(read_status, self.data).result()
+            return thread.submit(read_status, DataSource(folder=self.data)).result()
 
     def settle(self, within_s: float = PATIENCE_S) -> Status:
         """Wait until every message received has its outcome, and return the books, which must balance."""
