@@ -96,16 +96,28 @@ async def serve_scheduler(
         apply = build_apply(engine, SystemClock(), closures=settings.closures)
         scheduler = Scheduler(partial(wake_due, apply, work, process.log))
         scheduler.start()
+        tasks = [asyncio.create_task(make(engine)(process.stop)) for make in beside]
         try:
-            async with asyncio.TaskGroup() as group:
-                for make in beside:
-                    group.create_task(make(engine)(process.stop))
-                process.say_ready(check=partial(in_thread, work, partial(database_problems, engine)))
-                await process.stop.wait()
+            process.say_ready(check=partial(in_thread, work, partial(database_problems, engine)))
+            await _until_stopped(process.stop, tasks)
         finally:
             scheduler.stop()
             engine.dispose()
     return True
+
+
+async def _until_stopped(stop: asyncio.Event, tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Wait until asked to stop and all tasks have ended; raise what one of them raises, as soon as it does."""
+    waiting = {asyncio.create_task(stop.wait()), *tasks}
+    try:
+        while waiting:
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+    finally:
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
 
 
 async def open_when_there(url: str, executor: Executor, process: Process) -> sa.Engine | None:

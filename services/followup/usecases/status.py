@@ -7,7 +7,7 @@ possible, also while everything runs.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -74,8 +74,20 @@ class Outcomes:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Spool:
+    """What a listener acknowledged and has not forwarded to the log; `None` where it did not answer."""
+
+    address: str
+    messages: int | None
+    oldest_age_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """What `afterstay status` says. `problems` is empty exactly when the books balance."""
+    """What `afterstay status` says. `problems` is empty exactly when the books balance.
+
+    `received` and `pending` count what lies in spools, too, as far as the listeners answered.
+    """
 
     received: int
     acknowledged: Mapping[str, int]
@@ -84,8 +96,14 @@ class Status:
     outcomes: Outcomes
     dead_letters: Mapping[str, int]
     tasks: Mapping[str, Mapping[str, int]]
+    spools: tuple[Spool, ...]
     balanced: bool
     problems: tuple[str, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every listener said what its spool holds."""
+        return all(spool.messages is not None for spool in self.spools)
 
 
 def ack_of(record: Record) -> str:
@@ -93,8 +111,12 @@ def ack_of(record: Record) -> str:
     return (record.header(ACK_HEADER) or UNKNOWN_ACK.encode()).decode("ascii", "replace")
 
 
-def status_of(books: Books, extent: Extent) -> Status:
-    """Balance the books against the log."""
+def status_of(books: Books, extent: Extent, spools: Sequence[Spool] = ()) -> Status:
+    """Balance the books against the log.
+
+    Read the spools before the books: what is forwarded meanwhile is then pending twice for a moment, and never missed.
+    """
+    spooled = sum(spool.messages or 0 for spool in spools)
     outcomes = _outcomes_of(books)
     acknowledged = Counter(dict.fromkeys(ACK_CODES, 0))
     acknowledged.update(books.acks)
@@ -104,13 +126,14 @@ def status_of(books: Books, extent: Extent) -> Status:
     for (kind, status), n in sorted(books.tasks.items()):
         tasks.setdefault(kind, {})[status] = n
     return Status(
-        received=sum(extent.ends[partition] - begin for partition, begin in extent.begins.items()),
+        received=sum(extent.ends[partition] - begin for partition, begin in extent.begins.items()) + spooled,
         acknowledged=dict(acknowledged),
         events=books.events,
-        pending=sum(_pending(books, extent).values()),
+        pending=sum(_pending(books, extent).values()) + spooled,
         outcomes=outcomes,
         dead_letters=_reasons(books, "dead_letter"),
         tasks=tasks,
+        spools=tuple(spools),
         balanced=not problems,
         problems=problems,
     )
