@@ -144,7 +144,7 @@ async def found_log(source: DataSource) -> AsyncGenerator[Subscriber | None]:
             return
         subscriber: Subscriber = await EmbeddedSubscriber.open(source.folder)
     else:
-        from services.runtime.eventlog.kafka.subscriber import KafkaSubscriber  # type: ignore[import-untyped] # noqa: PLC0415
+        from services.runtime.eventlog.kafka.subscriber import KafkaSubscriber  # noqa: PLC0415
 
         assert source.kafka is not None, "the verb needs no log"
         subscriber = await KafkaSubscriber.open(source.kafka, client_id=CLIENT_ID)

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from aiokafka.errors import for_code
-from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from services.runtime.errors import AfterstayError, Permanent, Transient
 from services.runtime.eventlog.kafka.batches import Lane
@@ -100,7 +99,9 @@ class KafkaPublisher:
 
     def submit(self, record: NewRecord, on_done: OnPublished) -> None:
         """Append one record and call `on_done` once every in-sync replica has it, or it has failed."""
-        size = DefaultRecordBatchBuilder.estimate_size_in_bytes(record.key, record.value, record.headers)
+        size = len(record.key) + len(record.value)
+        for _name, content in record.headers:
+            size += len(content)
         refusal = self._refuse(size)
         if refusal is not None:
             self._loop.call_soon(on_done, refusal)

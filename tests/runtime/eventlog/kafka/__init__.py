@@ -1,0 +1,1 @@
+"""Tests of the Kafka event log against real brokers."""
