@@ -46,6 +46,12 @@ class Arguments(argparse.Namespace):
     single_broker: bool
     # status, lag
     ops: Sequence[tuple[str, int]]
+    # lag
+    group: str
+    warn: float
+    crit: float
+    window: float | None
+    watch: bool
     # run, doctor, dlq replay
     feeds: Path | None
     mllp_port: int

@@ -39,6 +39,11 @@ from services.commands.process_grammar import (
 from services.followup.domain.attempts import Mode, Outcome, Reached
 
 SEND_TIMEOUT_S: Final = 30.0  # the listener holds an answer for up to 10 s when the disk is slow (DESIGN §2)
+LAG_GROUP: Final = "followup"  # as usecases.status, CONSUMER_GROUP
+LAG_WARN_S: Final = 60.0  # the promise is a task within 60 s of its message (product.md §2.3)
+LAG_CRIT_S: Final = 300.0
+LAG_WINDOW_S: Final = 3.0  # several commits of a consumer that gets on: they come every half second
+LAG_WATCH_WINDOW_S: Final = 60.0
 DROP_PERCENT_MAX: Final = 10.0  # as usecases.panel, DROP_SHARE_MAX
 
 
@@ -56,7 +61,7 @@ def build_parser(environ: Mapping[str, str]) -> Parser:
     verbs = parser.add_subparsers(metavar="VERB", title="verbs", parser_class=Parser)
     for declare in (
         declare_run, declare_scheduler, declare_web, declare_migrate,
-        _panel, _status, _trace, _tasks, _review, _dlq, _protocols, _send, _simulate, _demo, _doctor,
+        _panel, _status, _lag, _trace, _tasks, _review, _dlq, _protocols, _send, _simulate, _demo, _doctor,
     ):  # fmt: skip
         declare(verbs)
     return parser
@@ -103,6 +108,34 @@ def _status(verbs: "Verbs[Parser]") -> None:
     )
     add_place(verb, kafka=True)
     add_spools(verb)
+    add_json(verb)
+
+
+def _lag(verbs: "Verbs[Parser]") -> None:
+    verb = add_verb(
+        verbs,
+        "lag",
+        "lag:show",
+        "how far the consumers are behind, in seconds of the message that waits longest",
+        "Exit codes of a monitoring plug-in: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN; the first line is one, too.",
+    )
+    add_place(verb, kafka=True, database=False)
+    add_spools(verb)
+    verb.add_argument("--group", metavar="G", default=LAG_GROUP, help=f"the consumer group (default: {LAG_GROUP})")
+    verb.add_argument(
+        "--warn", metavar="SECONDS", type=seconds, default=LAG_WARN_S,
+        help=f"WARNING above this age (default: {LAG_WARN_S:g})",
+    )  # fmt: skip
+    verb.add_argument(
+        "--crit", metavar="SECONDS", type=seconds, default=LAG_CRIT_S,
+        help=f"CRITICAL above this age (default: {LAG_CRIT_S:g})",
+    )  # fmt: skip
+    verb.add_argument(
+        "--window", metavar="SECONDS", type=seconds,
+        help=f"how long to look before saying whether the consumers get on (default: {LAG_WINDOW_S:g}, with --watch "
+        f"{LAG_WATCH_WINDOW_S:g})",
+    )  # fmt: skip
+    verb.add_argument("--watch", action="store_true", help="go on looking until Ctrl-C; with --json a line each look")
     add_json(verb)
 
 

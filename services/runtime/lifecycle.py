@@ -134,6 +134,21 @@ class FolderLock:
             time.sleep(_POLL_S)
 
 
+def is_owned(folder: Path) -> bool:
+    """Tell whether somebody owns a data folder now; nothing is created, and a claim that is being made waits it out."""
+    try:
+        fd = os.open(folder / LOCK_FILE, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False  # never owned, or not readable by us
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno in (errno.EWOULDBLOCK, errno.EACCES)
+    finally:
+        os.close(fd)
+    return False
+
+
 def _open(path: Path) -> int:
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
