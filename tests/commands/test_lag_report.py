@@ -82,7 +82,7 @@ STATES = [
     ("an empty spool", [row()], [spool()], "OK", "nothing waits"),
     ("a spool that holds a little", [row()], [spool(7, 2.0)], "OK", "nothing waits"),
     ("an old spool", [row()], [spool(7, 7_200.0)], "CRITICAL", "waits 2 h 0 min in the spool at 127.0.0.1:9101"),
-    ("a listener that does not answer", [row()], [spool(), spool(None, None)], "UNKNOWN", "does not say what its spool holds"),
+    ("a listener that does not answer", [row()], [spool(), spool(None, None)], "UNKNOWN", "does not say what its"),
     ("that, and something worse", [row(status="LOST")], [spool(None, None)], "CRITICAL", "LOST: "),
     ("that, and a warning", [row(lag=1, age_s=61.0)], [spool(None, None)], "WARNING", "waits 1 min 1 s"),
 ]  # fmt: skip

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from services.runtime.errors import Permanent
-from services.runtime.lifecycle import LOCK_FILE, FolderLock, in_thread, stop_requested
+from services.runtime.lifecycle import LOCK_FILE, FolderLock, in_thread, is_owned, stop_requested
 
 # Takes the lock and says so; with "child" it first starts a process that inherits the lock and outlives it.
 OWNER = """
@@ -148,6 +148,17 @@ def test_a_file_system_without_locks_is_called_unusable(tmp_path: Path, monkeypa
         FolderLock(tmp_path).acquire()
     assert refusal.value.code == "data-folder-unusable"
     assert "No locks available" in refusal.value.message
+
+
+def test_whether_somebody_owns_a_folder_can_be_asked_without_leaving_a_trace(tmp_path: Path) -> None:
+    assert not is_owned(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    lock = FolderLock(tmp_path).acquire()
+    assert is_owned(tmp_path)
+    lock.release()
+    assert not is_owned(tmp_path)
+    with FolderLock(tmp_path):  # the question holds nothing
+        assert is_owned(tmp_path)
 
 
 def test_only_the_owner_of_the_folder_can_read_the_lock_file(tmp_path: Path) -> None:
