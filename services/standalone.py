@@ -17,6 +17,7 @@ from typing import Final
 
 from services.followup.protocols.closures import closures_in
 from services.ingest.bootstrap import Listener, ListenerSettings
+from services.ingest.door import DoorSettings
 from services.runtime.eventlog.embedded.publisher import EmbeddedPublisher
 from services.runtime.lifecycle import FolderLock, stop_requested
 from services.runtime.log import configure, get_logger
@@ -66,8 +67,7 @@ async def _serve(settings: RunSettings, lock: FolderLock, web: socket.socket) ->
         listener = await Listener.open(
             ListenerSettings(
                 feeds_file=settings.feeds_file,
-                host=LOOPBACK,
-                port=settings.mllp_port,
+                door=DoorSettings(host=LOOPBACK, port=settings.mllp_port),
             ),
             partial(EmbeddedPublisher.open, settings.data_dir),
         )

@@ -6,23 +6,24 @@ those in flight, then the log is closed; what was not answered by then is sent a
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, Self
 
 from schemas.topics import ADT_EVENTS
+from services.ingest.door import DoorSettings
 from services.ingest.feeds import Feeds
 from services.ingest.feeds_file import FeedsError, load_feeds
 from services.ingest.hl7.charset import resolve_charset
-from services.ingest.measures import provide_listener_metrics
-from services.ingest.mllp.frame import FRAME_BYTES_MAX
-from services.ingest.mllp.limits import ServerLimits
-from services.ingest.mllp.server import DRAIN_TIMEOUT_S, MllpServer
+from services.ingest.measures import provide_door_metrics, provide_listener_metrics
+from services.ingest.mllp.server import DRAIN_TIMEOUT_S
+from services.ingest.mllp_door import MllpDoor
 from services.ingest.observers import LoggingPipelineObserver, LoggingServerObserver
 from services.ingest.pipeline import Pipeline
 from services.ingest.reception import Reception, control_ids
+from services.ingest.senders import Senders
 from services.runtime.clock import Clock, SystemClock
-from services.runtime.errors import AfterstayError, ConfigurationError, ConfigurationProblem, Permanent
+from services.runtime.errors import AfterstayError, ConfigurationError, ConfigurationProblem
 from services.runtime.eventlog.port import Publisher
 from services.runtime.log import Logger, get_logger
 from services.runtime.metrics import Metrics
@@ -34,15 +35,11 @@ class ListenerSettings:
 
     Attributes:
         feeds_file: Who sends; without one every message is parked.
-        host: An IPv4 address to listen on.
-        port: 0 for any free one.
-        frame_bytes_max: The largest message.
+        door: Where to listen, and whom to let in.
     """
 
     feeds_file: Path | None
-    host: str = "127.0.0.1"
-    port: int = 0
-    frame_bytes_max: int = FRAME_BYTES_MAX
+    door: DoorSettings = field(default_factory=DoorSettings)
 
 
 def open_feeds(file: Path | None) -> Feeds:
@@ -72,6 +69,8 @@ class Listener:
 
     Attributes:
         failed: Set when the log has failed for good: the process must stop and exit non-zero (fault F12).
+        senders: Who may send as whom, and how often somebody may not.
+        door: Where connections come in; says what it must warn of.
     """
 
     def __init__(
@@ -86,20 +85,18 @@ class Listener:
         log: Logger,
     ) -> None:
         self.failed = failed
-        self._settings = settings
+        self.senders = Senders(feeds)
         self._publisher = publisher
         self._pipeline = Pipeline(
-            reception=Reception(feeds, control_ids=control_ids(clock.now())),
+            reception=Reception(feeds, control_ids=control_ids(clock.now()), senders=self.senders),
             publisher=publisher,
             partitions=partitions,
             clock=clock,
             door=self,
             observer=LoggingPipelineObserver(log),
         )
-        self._server = MllpServer(
-            self._pipeline,
-            limits=ServerLimits(frame_bytes_max=settings.frame_bytes_max),
-            observer=LoggingServerObserver(log),
+        self.door = MllpDoor(
+            settings.door, self._pipeline, feeds=feeds, observer=LoggingServerObserver(log), clock=clock, log=log
         )
 
     @classmethod
@@ -110,10 +107,11 @@ class Listener:
 
         Raises:
             ConfigurationError: the feeds file is wrong.
-            Permanent: the log cannot be opened or is of another format.
+            Permanent: `listener-settings-invalid`; the log cannot be opened or is of another format.
             Transient: `log-unavailable`.
         """
         log = get_logger("ingest")
+        settings.door.check()
         feeds = open_feeds(settings.feeds_file)
         if not feeds.profiles and feeds.default is None:
             log.warning("feeds_missing")  # a listener without feeds keeps everything and uses nothing
@@ -137,7 +135,8 @@ class Listener:
 
     def provide(self, metrics: Metrics) -> None:
         """Let the listener's counts be read as metrics."""
-        provide_listener_metrics(metrics, self._server.stats, self._pipeline.stats)
+        provide_listener_metrics(metrics, self.door.stats, self._pipeline.stats)
+        provide_door_metrics(metrics, self.door, self.senders)
 
     def not_ready(self) -> Sequence[str]:
         """Say what keeps it from acknowledging."""
@@ -148,28 +147,21 @@ class Listener:
         """Listen and return the port.
 
         Raises:
-            Permanent: `port-taken`.
+            Permanent: `host-unknown`, `port-taken`.
         """
-        host, port = self._settings.host, self._settings.port
-        try:
-            return await self._server.start(host, port)
-        except OSError as error:
-            raise Permanent(
-                "port-taken",
-                f"the MLLP port {port} on {host} cannot be bound ({error.strerror}): choose another with --mllp-port",
-            ) from error
+        return await self.door.start()
 
     async def drain(self, timeout_s: float = DRAIN_TIMEOUT_S) -> bool:
         """Stop listening, answer what is in flight, close the log; return whether all was answered in time."""
-        in_order = await self._server.drain(timeout_s)
+        in_order = await self.door.drain(timeout_s)
         self._pipeline.close()
         await self._publisher.close()
         return in_order
 
     def pause_accepting(self) -> None:
         """Refuse new connections, as the pipeline asks while nothing can be stored."""
-        self._server.pause_accepting()
+        self.door.pause_accepting()
 
     def resume_accepting(self) -> None:
         """Let connections in again."""
-        self._server.resume_accepting()
+        self.door.resume_accepting()

@@ -14,6 +14,7 @@ Sources: HL7 v2.5.1 tables 0004 (patient class), 0103 and 0207 (processing id an
 class; NUBC FL 17 (patient status) for dispositions; `domain.md` §2.2 and §2.3.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -73,6 +74,10 @@ DEFAULT_NAME: Final = "default"
 SENDERS_CACHED_MAX: Final = 1_024
 """Spellings of senders whose profile is remembered; an exchange has hundreds of senders."""
 
+CERTIFICATE_KINDS: Final = ("dns", "uri", "cn", "sha256")
+"""What a certificate can be listed by: alternative names, common name, or its fingerprint."""
+_SHA256: Final = re.compile("[0-9a-f]{64}")
+
 PROCESSING: Final = frozenset({("P", ""), ("P", "T")})
 """Production, current processing: table 0207 reads an empty mode as current."""
 
@@ -107,6 +112,8 @@ class FeedProfile:
         dispositions: The feed's own words for PV1-36, folded, to two-digit codes.
         processing: Pairs of MSH-11 (id, mode) whose messages may make tasks.
         charset: Instead of MSH-18, where the sender declares it wrongly.
+        certificates: Names of the certificates of which one must be shown to send as this feed (`certificate_name`);
+            none: no certificate is asked for.
     """
 
     name: str
@@ -119,6 +126,7 @@ class FeedProfile:
     dispositions: Mapping[str, str] = field(default_factory=dict)
     processing: frozenset[tuple[str, str]] = PROCESSING
     charset: str | None = None
+    certificates: frozenset[str] = frozenset()
 
     def class_of(self, raw: str) -> str | None:
         """Return our word for PV1-2; ``None`` where no table holds it."""
@@ -167,6 +175,22 @@ class Feeds:
             or by_sender.get((application, None))
             or self.default
         )
+
+
+def certificate_name(text: str) -> str | None:
+    """Return a name of a certificate as names are compared; ``None`` where it is none.
+
+    >>> certificate_name("DNS:adt.Mercy.example"), certificate_name("adt.mercy.example")
+    ('dns:adt.mercy.example', None)
+    >>> certificate_name("sha256:" + "AB:" * 31 + "AB") == "sha256:" + "ab" * 32
+    True
+    """
+    kind, _, name = text.strip().lower().partition(":")
+    name = name.strip()
+    if kind == "sha256":
+        name = name.replace(":", "")
+        return f"{kind}:{name}" if _SHA256.fullmatch(name) else None
+    return f"{kind}:{name}" if kind in CERTIFICATE_KINDS and name and "*" not in name else None
 
 
 def sender_key(application: str | None, facility: str | None) -> tuple[str | None, str | None]:

@@ -3,7 +3,7 @@
 Owns the format: a list ``feeds:`` and a profile ``default:``, both optional but not both missing. Keys of an entry:
 ``name``, ``sending_application`` and ``sending_facility`` (either may be left out), ``zone`` (IANA, required),
 ``authority``, ``facilities`` (code → ``name``, ``zone``, ``authority``), ``classes``, ``dispositions``, ``processing``,
-``charset``. ``default:`` has the same without the sender.
+``charset``, ``certificates``. ``default:`` has the same without the sender.
 
 Promise: a file gives `Feeds`, or one `FeedsError` with everything that is wrong in it, so that it is mended in one go.
 """
@@ -24,6 +24,7 @@ from services.ingest.feeds import (
     FacilityProfile,
     FeedProfile,
     Feeds,
+    certificate_name,
     fold,
     sender_key,
 )
@@ -34,7 +35,9 @@ FEEDS_FILE_BYTES_MAX: Final = 4 * 1_048_576
 
 _TOP_KEYS: Final = ("feeds", "default")
 _SENDER_KEYS: Final = ("sending_application", "sending_facility")
-_PROFILE_KEYS: Final = ("name", "zone", "authority", "facilities", "classes", "dispositions", "processing", "charset")
+_PROFILE_KEYS: Final = (
+    "name", "zone", "authority", "facilities", "classes", "dispositions", "processing", "charset", "certificates",
+)  # fmt: skip
 _FACILITY_KEYS: Final = ("name", "zone", "authority")
 _NOTHING: Final = "names no feed: it needs a list `feeds:`, or `default:`, or both"
 
@@ -135,6 +138,7 @@ class _Reading:
             dispositions=self._words(entries.get("dispositions"), "`dispositions`", self._disposition),
             processing=self._processing(entries.get("processing")),
             charset=self._charset(entries.get("charset")),
+            certificates=self._certificates(entries.get("certificates")),
         )
 
     def _require(self, entries: _Entries, node: yaml.Node, what: str, keys: tuple[str, ...]) -> None:
@@ -200,6 +204,23 @@ class _Reading:
         if node is not None and label is not None and not self._is_charset(label):
             self.nodes.refuse(node, f"charset {label!r} is not known; HL7 table 0211 has the names, as UNICODE UTF-8")
         return label
+
+    def _certificates(self, node: yaml.Node | None) -> frozenset[str]:
+        names: set[str] = set()
+        items = self.nodes.sequence(node, "`certificates`") if node is not None else []
+        if node is not None and isinstance(node, yaml.SequenceNode) and not items:
+            self.nodes.refuse(node, "`certificates` is empty, and nobody could send: leave it out, or list one")
+        for item in items:
+            text = self.nodes.text(item, "a certificate")
+            name = certificate_name(text) if text is not None else None
+            if text is not None and name is None:
+                self.nodes.refuse(
+                    item,
+                    f"certificate {text!r} is not dns:, uri: or cn: with a whole name, nor sha256: with 64 digits",
+                )
+            elif name is not None:
+                names.add(name)
+        return frozenset(names)
 
     def _zone(self, node: yaml.Node | None) -> ZoneInfo:
         """Return the zone; where it is wrong or missing, which is noted, any."""

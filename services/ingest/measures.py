@@ -1,7 +1,9 @@
 """The listener's counts as metrics: read where they are kept, when somebody looks."""
 
 from services.ingest.mllp.observation import ServerStats
+from services.ingest.mllp_door import MllpDoor
 from services.ingest.pipeline import PipelineStats
+from services.ingest.senders import Senders
 from services.runtime import metrics as declared
 from services.runtime.metrics import Metrics
 
@@ -22,4 +24,21 @@ def provide_listener_metrics(metrics: Metrics, server: ServerStats, pipeline: Pi
     metrics.provide(
         declared.LAST_MESSAGE,
         lambda: [((feed,), moment.timestamp()) for feed, moment in list(pipeline.last_of_feed.items())],
+    )
+
+
+def provide_door_metrics(metrics: Metrics, door: MllpDoor, senders: Senders) -> None:
+    """Let what a door counts and warns of be read, and who was refused as whom."""
+    server = door.stats
+    metrics.provide_value(declared.HANDSHAKES_OPEN, lambda: server.handshakes_open)
+    metrics.provide_counts(declared.HANDSHAKES, server.handshakes)
+    metrics.provide_counts(declared.HANDSHAKES_FAILED, server.handshakes_failed)
+    metrics.provide_value(declared.THROTTLED, lambda: server.throttled)
+    metrics.provide_counts(declared.SENDERS_REFUSED, senders.refused)
+    metrics.provide_counts(declared.CLIENT_CERTIFICATE_EXPIRY, senders.expiries)
+    metrics.provide(declared.LISTENER_WARNINGS, lambda: [((one.code,), 1.0) for one in door.warnings()])
+    metrics.provide_value(declared.CERTIFICATE_RELOADS, lambda: door.certificate_reloads)
+    metrics.provide(
+        declared.CERTIFICATE_EXPIRY,
+        lambda: [] if door.certificate_expires_at is None else [((), door.certificate_expires_at)],
     )

@@ -9,10 +9,13 @@ from typing import Final
 from schemas.events import AdtEvent
 from services.ingest.hl7.ack import AckCode
 from services.ingest.mllp.frame import Anomaly
-from services.ingest.mllp.observation import CloseReason, FramingFault, RefuseReason
+from services.ingest.mllp.inbound import PeerIdentity
+from services.ingest.mllp.observation import CloseReason, FramingFault, HandshakeFailure, RefuseReason
 from services.runtime.errors import AfterstayError
 from services.runtime.log import Logger
 
+SECURITY: Final = "security"
+"""The kind of a log line that says that somebody tried what they may not."""
 _USUAL_ENDS: Final = frozenset({CloseReason.PEER_CLOSED, CloseReason.IDLE_TIMEOUT, CloseReason.DRAINED})
 
 
@@ -69,6 +72,15 @@ class LoggingServerObserver:
     def connection_refused(self, peer: str, reason: RefuseReason) -> None:
         """Log a connection that was not let in."""
         self._log.warning("connection_refused", peer=peer, reason=reason)
+
+    def handshake_done(self, connection_id: int, peer: str, version: str, identity: PeerIdentity | None) -> None:
+        """Log who it is."""
+        names = sorted(identity.names) if identity is not None else None
+        self._log.info("handshake_done", connection=connection_id, peer=peer, tls=version, certificate=names)
+
+    def handshake_failed(self, connection_id: int, peer: str, failure: HandshakeFailure) -> None:
+        """Log why a peer does not get in: a security event."""
+        self._log.warning("handshake_failed", kind=SECURITY, connection=connection_id, peer=peer, reason=failure)
 
     def connection_closed(self, connection_id: int, peer: str, reason: CloseReason) -> None:
         """Log the end of a connection, louder where we ended it."""

@@ -6,7 +6,7 @@ Owns the acknowledgement code (HL7 table 0008) and the errors of a refusal (tabl
 - AA says "we have it", not "we like it": what is not for us, cannot be used or comes from a sender that no feed names
   is accepted and recorded with its reason, since a refusal blocks or drops the sender's queue (DESIGN §4).
 - AR is for what is no message: not HL7, no header, no control id to answer by, too large, or several messages in one
-  frame. It is recorded too.
+  frame; and for who may not say it (`senders`). It is recorded too.
 """
 
 from collections.abc import Iterator
@@ -21,6 +21,7 @@ from services.ingest.hl7.delimiters import Hl7SyntaxError
 from services.ingest.hl7.message import Message, parse
 from services.ingest.mllp.inbound import Inbound
 from services.ingest.normalize import normalize, parked_event, refused_event
+from services.ingest.senders import Senders
 from services.runtime.clock import to_timestamp_us
 from services.runtime.log import get_logger
 
@@ -29,6 +30,7 @@ TOO_LARGE: Final = "frame-too-large"
 SEVERAL_MESSAGES: Final = "several-messages"
 NO_CONTROL_ID: Final = "control-id-missing"
 NORMALIZER_FAILED: Final = "normalizer-failed"
+NOT_ALLOWED: Final = "sender-not-allowed"
 
 _log = get_logger(__name__)
 
@@ -44,6 +46,9 @@ _REFUSALS: Final = {
     TOO_LARGE: AckError(code="207", location="MSH", text="the message is larger than this receiver accepts"),
     SEVERAL_MESSAGES: AckError(code="100", location="MSH[2]", text="send each message in a frame of its own"),
     NO_CONTROL_ID: AckError(code="101", location="MSH-10", text="a message without a control id cannot be answered"),
+    NOT_ALLOWED: AckError(
+        code="103", location="MSH-4", text="this connection's certificate is not that of this sender"
+    ),
 }
 
 
@@ -71,8 +76,17 @@ def control_ids(started_at: datetime) -> Iterator[str]:
 class Reception:
     """Decides for one frame after the other; it keeps nothing but the count of its own control ids."""
 
-    def __init__(self, feeds: Feeds, *, control_ids: Iterator[str], normalizer: Normalizer = normalize) -> None:
+    def __init__(
+        self,
+        feeds: Feeds,
+        *,
+        control_ids: Iterator[str],
+        normalizer: Normalizer = normalize,
+        senders: Senders | None = None,
+    ) -> None:
+        """Check who sends where ``senders`` is given; what is read anew was checked when it came."""
         self._feeds = feeds
+        self._senders = senders
         self._control_ids = control_ids
         self._normalizer = normalizer
 
@@ -82,10 +96,15 @@ class Reception:
             message, feed = self._read(inbound.payload)
         except Hl7SyntaxError as error:
             return self._refuse_unread(inbound, error, received_at)
+        if self._senders is not None and not self._senders.allow(feed, inbound.identity):
+            refusal: str | None = NOT_ALLOWED
+            _log_imposture(inbound, feed)
+            feed = None  # as whom it came is not known: a feed's figures are those of its own sender
+        else:
+            refusal = _why_refused(inbound, message)
         if inbound.truncated:
             event = refused_event(inbound.payload, TRUNCATED, received_at=received_at, message=message, feed=feed)
             return Decision(event, None, b"")
-        refusal = _why_refused(inbound, message)
         if refusal is not None:
             event = refused_event(inbound.payload, refusal, received_at=received_at, message=message, feed=feed)
             told = _REFUSALS[refusal]
@@ -130,6 +149,19 @@ class Reception:
         told = _REFUSALS[TOO_LARGE] if inbound.oversized else stated
         answer = build_bare_refusal(control_id=next(self._control_ids), sent_at=received_at, error=told, text=told.text)
         return Decision(event, "AR", answer)
+
+
+def _log_imposture(inbound: Inbound, feed: FeedProfile | None) -> None:
+    """Log that somebody sends in another's name; a security event."""
+    _log.warning(
+        "sender_refused",
+        kind="security",
+        peer=inbound.peer,
+        connection=inbound.connection_id,
+        certificate=sorted(inbound.identity.names) if inbound.identity is not None else None,
+        feed=feed.name if feed is not None else None,
+        reason=NOT_ALLOWED,
+    )
 
 
 def _why_refused(inbound: Inbound, message: Message) -> str | None:

@@ -50,6 +50,7 @@ ALLOWED_KEYS = frozenset(
     | {"normalizer", "processing", "finding", "findings", "zone", "mode", "revision", "signal"}
     # Sockets, files and requests. A route is the template, never the path with its ids and its query.
     | {"peer", "host", "port", "address", "connection", "connections", "frames", "file", "line", "folder", "url"}
+    | {"certificate", "tls", "expires_at"}  # of machines: names and fingerprints, never those of patients
     | {"method", "route", "http_status", "role", "user"}
     # How many, how large, how long.
     | {"count", "total", "created", "updated", "unchanged", "removed", "refused", "skipped", "pending", "attempt"}

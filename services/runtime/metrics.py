@@ -85,6 +85,24 @@ LAST_MESSAGE: Final = _gauge(
     "ingest_last_message_timestamp_seconds", "When a feed's last message was received.", "feed"
 )
 
+HANDSHAKES_OPEN: Final = _gauge("tls_handshakes_open", "Connections whose TLS handshake is under way.")
+HANDSHAKES: Final = _counter("tls_handshakes", "TLS handshakes completed.", "version")
+HANDSHAKES_FAILED: Final = _counter("tls_handshakes_failed", "Connections that did not become TLS ones.", "reason")
+CERTIFICATE_EXPIRY: Final = _gauge(
+    "tls_certificate_expiry_timestamp_seconds", "Until when the listener's own certificate is valid."
+)
+CERTIFICATE_RELOADS: Final = _counter("tls_certificate_reloads", "How often new certificates were taken up.")
+CLIENT_CERTIFICATE_EXPIRY: Final = _gauge(
+    "tls_client_certificate_expiry_timestamp_seconds",
+    "Until when the certificate is valid that was last seen of a feed.",
+    "feed",
+)
+SENDERS_REFUSED: Final = _counter(
+    "ingest_senders_refused", "Messages refused for the certificate of who sent them, by the feed they named.", "feed"
+)
+THROTTLED: Final = _counter("ingest_throttled", "How often a connection was not read for its peer's rate.")
+LISTENER_WARNINGS: Final = _gauge("ingest_listener_warnings", "1 for what should be changed about the listener.", "code")
+
 # --- the spool in front of Kafka -------------------------------------------------------------------------------------
 
 SPOOL_MESSAGES: Final = _gauge("spool_messages", "Messages acknowledged and not in Kafka yet.")

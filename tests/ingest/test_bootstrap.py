@@ -13,7 +13,9 @@ import pytest
 from schemas.events import RAW_HEADER, decode_event
 from schemas.topics import ADT_EVENTS
 from services.ingest.bootstrap import Listener, ListenerSettings, open_feeds
+from services.ingest.door import DoorSettings
 from services.ingest.mllp.frame import Frame, FrameDecoder, encode_frame
+from services.ingest.mllp.limits import ServerLimits
 from services.runtime.errors import ConfigurationError, Permanent, Transient
 from services.runtime.eventlog.embedded.publisher import EmbeddedPublisher
 from services.runtime.eventlog.embedded.subscriber import EmbeddedSubscriber
@@ -101,7 +103,9 @@ async def test_without_feeds_every_message_is_kept_and_parked(tmp_path: Path, lo
 
 
 async def test_a_message_over_the_limit_is_refused_and_its_head_kept(tmp_path: Path, feeds_file: Path) -> None:
-    settings = ListenerSettings(feeds_file=feeds_file, frame_bytes_max=2_000)
+    settings = ListenerSettings(
+        feeds_file=feeds_file, door=DoorSettings(limits=ServerLimits(frame_bytes_max=2_000))
+    )
     listener = await open_listener(tmp_path, settings)
     port = await listener.start()
     raw = adt("A01", sent="20261124083000", control_id="M1") + b"OBX|" + b"x" * 3_000
@@ -118,7 +122,7 @@ async def test_a_port_that_is_taken_is_said_with_what_to_do(tmp_path: Path, feed
     port = await first.start()
     other = tmp_path / "other"
     other.mkdir()
-    second = await open_listener(other, ListenerSettings(feeds_file=feeds_file, port=port))
+    second = await open_listener(other, ListenerSettings(feeds_file=feeds_file, door=DoorSettings(port=port)))
     with pytest.raises(Permanent, match="--mllp-port") as caught:
         await second.start()
     assert caught.value.code == "port-taken"

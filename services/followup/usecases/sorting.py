@@ -35,6 +35,12 @@ PARKED: Final = {
     "under `feeds:` in the feeds file, restart, then `afterstay dlq replay`",
 }
 """Intake outcomes that end as dead letters, with what to do."""
+NOT_ALLOWED: Final = "sender-not-allowed"
+_ADVICE: Final = {
+    NOT_ALLOWED: "it came over a connection whose certificate is not that of the sender it names, and was refused: find "
+    "out who sent it; if it was the hospital, mend `certificates` in the feeds file and have it sent again",
+}
+"""What to do for a reason, where its outcome says less."""
 
 RECORDED_ONLY: Final = {
     "person_added": "person-recorded",
@@ -157,7 +163,7 @@ def place(books: Books, row: EventRow, event: AdtEvent) -> tuple[str, str]:
     outcome, reason = NO_EFFECT, _why_not_joined(event)
     if event.intake.outcome in PARKED:
         outcome = DEAD_LETTER
-        why = Unusable(reason=reason, text=PARKED[event.intake.outcome])
+        why = Unusable(reason=reason, text=_ADVICE.get(reason, PARKED[event.intake.outcome]))
         letter = (row.topic, row.partition, row.offset)
         books.letters.append(_letter(letter, event.event_id, why, row.applied_at))
     books.rows.append(replace(row, outcome=outcome, reason=reason))

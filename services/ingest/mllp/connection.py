@@ -8,44 +8,28 @@ A connection is open, then finishing (no more messages are taken, answers owed a
 """
 
 import asyncio
-from dataclasses import dataclass, field
 from typing import cast
 
 from services.ingest.mllp.answers import AnswerLine
+from services.ingest.mllp.context import Place, ServerContext
 from services.ingest.mllp.foreign import recognize_foreign
 from services.ingest.mllp.frame import Frame, FrameDecoder, FrameEvent, Junk, Oversized, Truncated
-from services.ingest.mllp.inbound import Handler, Inbound
-from services.ingest.mllp.limits import ServerLimits
-from services.ingest.mllp.observation import CloseReason, FramingFault, RefuseReason, ServerObserver, ServerStats
+from services.ingest.mllp.inbound import Inbound, PeerIdentity
+from services.ingest.mllp.observation import CloseReason, FramingFault
+from services.ingest.mllp.peers import Allowance
 from services.ingest.mllp.timing import ConnectionTimes
+from services.ingest.mllp.wire import Wire
 
 FRAMES_PER_TURN_MAX = 256  # then other connections have their turn: one read of 256 KB may hold 87,000 empty frames
 
 
-@dataclass(slots=True)
-class ServerContext:
-    """What the connections of one server share; mutable, touched on the event loop only."""
-
-    handler: Handler
-    limits: ServerLimits
-    observer: ServerObserver
-    stats: ServerStats = field(default_factory=ServerStats)
-    connections: "dict[int, MllpConnection]" = field(default_factory=dict)
-    all_closed: asyncio.Event = field(default_factory=asyncio.Event)
-    refusing: RefuseReason | None = None
-    held_bytes: int = 0
-
-    def refusal(self) -> RefuseReason | None:
-        """Say why a new connection must not come in, if so."""
-        if self.refusing is None and len(self.connections) >= self.limits.connections_max:
-            return RefuseReason.CONNECTIONS_MAX
-        return self.refusing
-
-
 class MllpConnection(asyncio.Protocol):
-    """The protocol object that the event loop drives for one socket."""
+    """The protocol object that the event loop drives for one socket, or TLS for what it deciphers."""
 
-    def __init__(self, context: ServerContext) -> None:
+    def __init__(
+        self, context: ServerContext, *, place: Place | None = None, identity: PeerIdentity | None = None
+    ) -> None:
+        """Take a place that TLS has taken already, and who the peer has proven to be to it."""
         self._context = context
         self._limits = limits = context.limits
         self._loop = asyncio.get_running_loop()
@@ -53,8 +37,11 @@ class MllpConnection(asyncio.Protocol):
         self._line = AnswerLine(self._schedule_flush)
         now = self._loop.time()
         self._times = ConnectionTimes(opened_at=now, active_at=now)
+        self._place = place
+        self._identity = identity
         self._id = 0  # stays 0 when refused
         self._peer = "unknown"
+        self._allowance: Allowance | None = None
         self._frames = 0
         self._held_bytes = 0  # this connection's part of the server's
         # Reading. A backlog is what the decoder may still hold when pulling stopped early.
@@ -63,6 +50,7 @@ class MllpConnection(asyncio.Protocol):
         self._pulling = False
         self._pull_scheduled = False
         self._grace: asyncio.TimerHandle | None = None
+        self._throttle: asyncio.TimerHandle | None = None
         # Ending.
         self._finishing: CloseReason | None = None
         self._close_by: float | None = None
@@ -73,22 +61,12 @@ class MllpConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Let the connection in, or end it at once."""
-        self._transport = cast("asyncio.Transport", transport)
-        host, port = transport.get_extra_info("peername", ("unknown", 0))[:2]
-        self._peer = f"{host}:{port}"
-        context, stats = self._context, self._context.stats
-        if (refusal := context.refusal()) is not None:
-            stats.connections_refused[refusal] += 1
-            context.observer.connection_refused(self._peer, refusal)
-            self._transport.abort()
+        self._wire = cast("Wire", transport)
+        place = self._place = self._place or self._context.enter(self, transport)
+        if place is None:
             return
-        stats.connections_accepted += 1
-        stats.connections_open += 1
-        self._id = stats.connections_accepted
-        context.connections[self._id] = self
-        context.all_closed.clear()
-        self._transport.set_write_buffer_limits(high=self._limits.write_buffer_bytes_max)
-        context.observer.connection_opened(self._id, self._peer)
+        self._id, self._peer, self._allowance = place.id, place.peer, place.account.allowance
+        self._wire.set_write_buffer_limits(high=self._limits.write_buffer_bytes_max)
 
     def data_received(self, data: bytes) -> None:
         """Decode one read and hand on what is whole."""
@@ -129,23 +107,20 @@ class MllpConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection; late answers are dropped."""
-        if not self._id:
+        place = self._place
+        if place is None:
             return
-        context, stats = self._context, self._context.stats
         if self._decoder.inside_frame and self._finishing in {None, CloseReason.PEER_CLOSED}:
             self._notice(FramingFault.CUT_OFF)
         reason = self._finishing or (CloseReason.PEER_CLOSED if exc is None else CloseReason.CONNECTION_LOST)
         self._finishing = reason
         self._close_by = self._loop.time()
         self._cancel_grace()
-        stats.answers_undelivered += self._line.abandon()
-        context.held_bytes -= self._held_bytes
-        stats.connections_open -= 1
-        stats.connections_closed[reason] += 1
-        del context.connections[self._id]
-        if not context.connections:
-            context.all_closed.set()
-        context.observer.connection_closed(self._id, self._peer, reason)
+        if self._throttle is not None:
+            self._throttle.cancel()
+        self._context.stats.answers_undelivered += self._line.abandon()
+        self._context.held_bytes -= self._held_bytes
+        self._context.leave(place, reason)
 
     # The server's side
 
@@ -162,17 +137,17 @@ class MllpConnection(asyncio.Protocol):
     def abort(self, reason: CloseReason) -> None:
         """End the connection now, whatever is owed."""
         self._finishing = self._finishing or reason
-        self._transport.abort()
+        self._wire.abort()
 
     def sweep(self, now: float) -> None:
         """Apply the time limits; `now` is the loop's clock."""
         times, limits = self._times, self._limits
         if self._close_by is not None:
             if now >= self._close_by:
-                self._transport.abort()
+                self._wire.abort()
         elif times.stalled_since is not None and now - times.stalled_since >= limits.write_stalled_timeout_s:
             self._finishing = CloseReason.WRITE_STALLED
-            self._transport.abort()
+            self._wire.abort()
         elif self._finishing is None:
             if not self._reading:
                 self._settle()  # the bound on all connections together may be free again
@@ -197,7 +172,7 @@ class MllpConnection(asyncio.Protocol):
             return
         before = self._frames
         self._pulling = self._backlog = True
-        for _ in range(FRAMES_PER_TURN_MAX):
+        for _ in range(FRAMES_PER_TURN_MAX if self._allowance is None else self._allowed(self._allowance)):
             if self._is_gated():
                 break
             event = self._decoder.next_event()
@@ -206,10 +181,33 @@ class MllpConnection(asyncio.Protocol):
                 break
             self._take(event)
         self._pulling = False
+        if self._frames > before:
+            self._note_frames(before)
         self._flush()
         if self._finishing is None:
             self._watch_frame(begun=self._frames > before)
             self._settle()
+
+    def _note_frames(self, before: int) -> None:
+        """Note what was taken: the first message proves a sender, and each uses up some of its peer's allowance."""
+        assert self._place is not None, "who was refused is not read"
+        if not before:
+            self._context.note_proven(self._place)
+        if self._allowance is not None:
+            self._allowance.spend(self._frames - before)
+
+    def _allowed(self, allowance: Allowance) -> int:
+        """Return how many messages may be taken now; with none left, look again as soon as there may be."""
+        now = self._loop.time()
+        count = min(FRAMES_PER_TURN_MAX, allowance.left(now))
+        if not count and self._throttle is None:
+            self._context.stats.throttled += 1
+            self._throttle = self._loop.call_later(allowance.wait_s(now), self._end_throttle)
+        return count
+
+    def _end_throttle(self) -> None:
+        self._throttle = None
+        self._settle()
 
     def _take(self, event: FrameEvent) -> None:
         match event:
@@ -220,19 +218,37 @@ class MllpConnection(asyncio.Protocol):
                 for anomaly in anomalies:
                     stats.anomalies[anomaly] += 1
                     self._context.observer.framing_noticed(self._id, anomaly)
-                self._hand_over(Inbound(payload=payload, peer=self._peer, connection_id=self._id, anomalies=anomalies))
+                self._hand_over(
+                    Inbound(
+                        payload=payload,
+                        peer=self._peer,
+                        connection_id=self._id,
+                        anomalies=anomalies,
+                        identity=self._identity,
+                    )
+                )
             case Truncated(payload):
                 self._notice(FramingFault.TRUNCATED)
-                self._hand_over(Inbound(payload=payload, peer=self._peer, connection_id=self._id, truncated=True))
+                self._hand_over(self._broken(payload, truncated=True))
             case Oversized(head):
                 self._notice(FramingFault.OVERSIZED)
-                self._hand_over(Inbound(payload=head, peer=self._peer, connection_id=self._id, oversized=True))
+                self._hand_over(self._broken(head, oversized=True))
                 self.finish(CloseReason.FRAME_TOO_LARGE)
             case Junk(byte_count):
                 self._drop_junk(byte_count)
             case _:
                 self._drop_junk(self._decoder.junk_bytes)
                 self.finish(CloseReason.JUNK_LIMIT)
+
+    def _broken(self, payload: bytes, *, oversized: bool = False, truncated: bool = False) -> Inbound:
+        return Inbound(
+            payload=payload,
+            peer=self._peer,
+            connection_id=self._id,
+            oversized=oversized,
+            truncated=truncated,
+            identity=self._identity,
+        )
 
     def _hand_over(self, inbound: Inbound) -> None:
         self._frames += 1
@@ -280,7 +296,7 @@ class MllpConnection(asyncio.Protocol):
         """Write the answers that are ready; close if they were all that was waited for."""
         if self._close_by is not None:
             return
-        stats, transport = self._context.stats, self._transport
+        stats, transport = self._context.stats, self._wire
         ready = self._line.take_ready()
         if ready.frames and not transport.is_closing():
             stats.answers += len(ready.frames)
@@ -302,7 +318,7 @@ class MllpConnection(asyncio.Protocol):
 
     def _is_full(self) -> bool:
         """Tell whether this connection has reached a bound of its own; to go on, it must fall to half of it."""
-        if self._times.stalled_since is not None:
+        if self._times.stalled_since is not None or self._throttle is not None:
             return True
         limits, share = self._limits, 1 if self._reading else 2
         return (
@@ -330,12 +346,12 @@ class MllpConnection(asyncio.Protocol):
         if wanted is self._reading:
             return
         self._reading = wanted
-        if self._peer_ended or self._transport.is_closing():
+        if self._peer_ended or self._wire.is_closing():
             return
         if wanted:
-            self._transport.resume_reading()
+            self._wire.resume_reading()
         else:
-            self._transport.pause_reading()
+            self._wire.pause_reading()
 
     # Ending
 
@@ -343,12 +359,12 @@ class MllpConnection(asyncio.Protocol):
         """Close; while the peer may still send, only our side, and go on discarding for a while."""
         now, limits, decoder = self._loop.time(), self._limits, self._decoder
         sending = self._discarding or decoder.closed or decoder.inside_frame or decoder.buffered_bytes > 0
-        if sending and not self._peer_ended and not self._transport.is_closing():
+        if sending and not self._peer_ended and not self._wire.is_closing():
             self._close_by = now + limits.linger_s
-            self._transport.write_eof()
+            self._wire.write_eof()
         else:
             self._close_by = now + limits.close_timeout_s
-            self._transport.close()
+            self._wire.close()
 
     def _cancel_grace(self) -> None:
         if self._grace is not None:

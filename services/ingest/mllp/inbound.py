@@ -11,6 +11,22 @@ from services.ingest.mllp.frame import Anomaly
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PeerIdentity:
+    """Who the other end of a connection has proven to be, by a certificate that we trust.
+
+    Attributes:
+        names: What the certificate can be listed by: ``sha256:`` and its fingerprint in hexadecimal digits, ``dns:``
+            and ``uri:`` its alternative names, ``cn:`` its common name; in lower case.
+        fingerprint: That one of the names that no other certificate has.
+        expires_at: End of the certificate's validity, in seconds since 1970.
+    """
+
+    names: frozenset[str]
+    fingerprint: str
+    expires_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Inbound:
     """One message as it came off the wire.
 
@@ -22,6 +38,7 @@ class Inbound:
         oversized: the frame is over the limit; the answer is sent, then the connection is closed.
         truncated: the sender broke this message off and began a new one. Record it; whatever it is answered is not
             sent, because the sender waits for the one answer to the message that follows.
+        identity: who the sender has proven to be; None where nobody was asked.
     """
 
     payload: bytes
@@ -30,6 +47,7 @@ class Inbound:
     anomalies: tuple[Anomaly, ...] = ()
     oversized: bool = False
     truncated: bool = False
+    identity: PeerIdentity | None = None
 
 
 Answer = Callable[[bytes | None], None]

@@ -14,7 +14,18 @@ class ServerLimits:
     """What one listener allows. The defaults are for hospital feeds; tests and small machines set their own.
 
     Attributes:
-        connections_max: open at once; one more is refused (a region has tens of feeds, each with a few connections).
+        connections_max: open at once (a region has tens of feeds, each with a few connections); one more takes the
+            place of one that is unproven, see below, or is refused.
+        connections_per_peer_max: of one address, or of one IPv6 network of 64 bits, which is what one subscriber is
+            given (RFC 6177). A quarter of all: an exchange may send for many hospitals from one address, but one
+            address must not be able to take every place.
+        unproven_grace_s: how long a connection that has not sent one whole message keeps its place when all are taken
+            and another wants it (faults.md S9). Handshake and first message take a good sender under a second.
+        handshakes_max: TLS handshakes under way at once. Each is a hundred kilobytes of state for who has proven
+            nothing; at one round trip of 100 ms it admits 640 good senders a second.
+        handshake_timeout_s: from the connection to the end of its TLS handshake (faults.md §3, header time).
+        messages_per_peer_s: messages a second from one address over all of its connections; beyond it they are not
+            read for a while, so that nothing is lost. None: as many as we can store.
         frame_bytes_max: one message (DESIGN §7).
         junk_bytes_max: bytes outside frames, per gap (faults.md B01).
         in_flight_max: messages of one connection that wait for their answer; beyond it the socket is not read.
@@ -39,6 +50,11 @@ class ServerLimits:
     """
 
     connections_max: int = 256
+    connections_per_peer_max: int = 64
+    unproven_grace_s: float = 2.0
+    handshakes_max: int = 64
+    handshake_timeout_s: float = 10.0
+    messages_per_peer_s: float | None = None
     frame_bytes_max: int = FRAME_BYTES_MAX
     junk_bytes_max: int = JUNK_BYTES_MAX
     in_flight_max: int = 256

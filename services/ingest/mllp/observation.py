@@ -9,12 +9,16 @@ from enum import StrEnum
 from typing import Protocol
 
 from services.ingest.mllp.frame import Anomaly
+from services.ingest.mllp.inbound import PeerIdentity
 
 
 class RefuseReason(StrEnum):
     """Why a connection was not let in."""
 
+    ADDRESS_NOT_ALLOWED = "address-not-allowed"
+    PEER_CONNECTIONS_MAX = "peer-connections-max"
     CONNECTIONS_MAX = "connections-max"
+    HANDSHAKES_MAX = "handshakes-max"
     PAUSED = "paused"
     DRAINING = "draining"
 
@@ -39,6 +43,27 @@ class CloseReason(StrEnum):
     SILENT_TIMEOUT = "silent-timeout"
     IDLE_TIMEOUT = "idle-timeout"
     WRITE_STALLED = "write-stalled"
+    DISPLACED = "displaced"
+    HANDSHAKE_FAILED = "handshake-failed"
+    TLS_BROKEN = "tls-broken"
+
+
+class HandshakeFailure(StrEnum):
+    """Why a connection did not become a TLS one."""
+
+    PLAINTEXT = "plaintext"
+    TIMEOUT = "timeout"
+    CUT_OFF = "cut-off"
+    VERSION_UNSUPPORTED = "version-unsupported"
+    CIPHERS_DIFFER = "ciphers-differ"
+    CERTIFICATE_MISSING = "certificate-missing"
+    CERTIFICATE_EXPIRED = "certificate-expired"
+    CERTIFICATE_NOT_YET_VALID = "certificate-not-yet-valid"
+    CERTIFICATE_REVOKED = "certificate-revoked"
+    CERTIFICATE_UNTRUSTED = "certificate-untrusted"
+    CERTIFICATE_REFUSED = "certificate-refused"
+    REFUSED_BY_PEER = "refused-by-peer"
+    BROKEN = "broken"
 
 
 class FramingFault(StrEnum):
@@ -60,6 +85,9 @@ class ServerStats:
         answers_undelivered: messages whose connection was gone before their answer.
         faults: frames that were not a whole message.
         anomalies: whole messages with unusual framing, by what was unusual.
+        handshakes_open: connections whose TLS handshake is under way; they count as open connections too.
+        handshakes: those that were completed, by the version of TLS.
+        throttled: how often a connection was not read because its peer was over its rate.
     """
 
     connections_open: int = 0
@@ -74,6 +102,10 @@ class ServerStats:
     junk_bytes: int = 0
     anomalies: Counter[Anomaly] = field(default_factory=Counter)
     faults: Counter[FramingFault] = field(default_factory=Counter)
+    handshakes_open: int = 0
+    handshakes: Counter[str] = field(default_factory=Counter)
+    handshakes_failed: Counter[HandshakeFailure] = field(default_factory=Counter)
+    throttled: int = 0
 
 
 class ServerObserver(Protocol):
@@ -84,6 +116,12 @@ class ServerObserver(Protocol):
 
     def connection_refused(self, peer: str, reason: RefuseReason) -> None:
         """A connection was closed at once."""
+
+    def handshake_done(self, connection_id: int, peer: str, version: str, identity: PeerIdentity | None) -> None:
+        """A connection speaks TLS; the identity is that of its certificate, if one was asked for."""
+
+    def handshake_failed(self, connection_id: int, peer: str, failure: HandshakeFailure) -> None:
+        """A connection does not speak TLS as it must; it is closed."""
 
     def connection_closed(self, connection_id: int, peer: str, reason: CloseReason) -> None:
         """A connection ended."""
@@ -105,6 +143,12 @@ class SilentObserver:
         """Ignore it."""
 
     def connection_refused(self, peer: str, reason: RefuseReason) -> None:
+        """Ignore it."""
+
+    def handshake_done(self, connection_id: int, peer: str, version: str, identity: PeerIdentity | None) -> None:
+        """Ignore it."""
+
+    def handshake_failed(self, connection_id: int, peer: str, failure: HandshakeFailure) -> None:
         """Ignore it."""
 
     def connection_closed(self, connection_id: int, peer: str, reason: CloseReason) -> None:

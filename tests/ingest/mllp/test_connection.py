@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from services.ingest.mllp.connection import FRAMES_PER_TURN_MAX, MllpConnection, ServerContext
+from services.ingest.mllp.connection import FRAMES_PER_TURN_MAX, MllpConnection
+from services.ingest.mllp.context import ServerContext
 from services.ingest.mllp.frame import encode_frame
 from services.ingest.mllp.inbound import Answer, Handler, Inbound
 from services.ingest.mllp.limits import ServerLimits

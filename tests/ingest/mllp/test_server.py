@@ -4,6 +4,7 @@ import asyncio
 import random
 import socket
 import threading
+from typing import cast
 
 import hl7.client
 
@@ -21,6 +22,7 @@ from tests.ingest.mllp.peers import (
     ack,
     brief,
     on_both_loops,
+    on_every_wire,
     serving,
     until,
 )
@@ -28,7 +30,7 @@ from tests.ingest.mllp.peers import (
 # Answers
 
 
-@on_both_loops
+@on_every_wire
 async def test_a_message_is_answered_and_described() -> None:
     handler = Immediate()
     async with serving(handler) as stand:
@@ -37,10 +39,11 @@ async def test_a_message_is_answered_and_described() -> None:
 
         assert await peer.answers(1) == [ack(MESSAGE)]
         host, port = peer.writer.get_extra_info("sockname")
-        assert handler.seen == [Inbound(payload=MESSAGE, peer=f"{host}:{port}", connection_id=1)]
+        (seen,) = handler.seen
+        assert seen == Inbound(payload=MESSAGE, peer=f"{host}:{port}", connection_id=1, identity=seen.identity)
 
 
-@on_both_loops
+@on_every_wire
 async def test_answers_leave_in_the_order_of_arrival_however_they_are_completed() -> None:
     handler = Holding()
     order = list(range(40))
@@ -58,7 +61,7 @@ async def test_answers_leave_in_the_order_of_arrival_however_they_are_completed(
         assert await peer.answers(40) == [ack(payload) for payload in payloads]
 
 
-@on_both_loops
+@on_every_wire
 async def test_connections_do_not_wait_for_each_other() -> None:
     handler = Holding()
     async with serving(handler) as stand:
@@ -75,7 +78,7 @@ async def test_connections_do_not_wait_for_each_other() -> None:
         assert len({inbound.connection_id for inbound in handler.seen}) == 2
 
 
-@on_both_loops
+@on_every_wire
 async def test_a_thousand_pipelined_messages_are_answered_in_order_under_back_pressure() -> None:
     handler = Holding()
     limits = ServerLimits(in_flight_max=64)
@@ -93,7 +96,7 @@ async def test_a_thousand_pipelined_messages_are_answered_in_order_under_back_pr
         assert await peer.answers(1_000) == [ack(payload) for payload in payloads]
 
 
-@on_both_loops
+@on_every_wire
 async def test_a_thousand_empty_frames_in_one_write_are_answered() -> None:
     async with serving(Immediate()) as stand:
         peer = await stand.connect()
@@ -102,7 +105,7 @@ async def test_a_thousand_empty_frames_in_one_write_are_answered() -> None:
         assert await peer.answers(1_000) == [ack(b"")] * 1_000
 
 
-@on_both_loops
+@on_every_wire
 async def test_messages_are_held_back_by_their_bytes_too() -> None:
     handler = Holding()
     async with serving(handler, ServerLimits(in_flight_bytes_max=10_000)) as stand:
@@ -116,7 +119,7 @@ async def test_messages_are_held_back_by_their_bytes_too() -> None:
         assert await peer.answers(10) == [ack(b"x" * 6_000)] * 10
 
 
-@on_both_loops
+@on_every_wire
 async def test_all_connections_together_are_held_back_by_their_bytes() -> None:
     handler = Holding()
     async with serving(handler, brief(held_bytes_max=10_000)) as stand:
@@ -159,7 +162,7 @@ async def test_a_sender_that_does_not_read_is_not_read_and_then_ended() -> None:
         assert closed == {CloseReason.WRITE_STALLED: 1}
 
 
-@on_both_loops
+@on_every_wire
 async def test_an_unanswerable_message_ends_the_connection_after_the_answers_before_it() -> None:
     handler = Holding()
     async with serving(handler) as stand:
@@ -177,7 +180,7 @@ async def test_an_unanswerable_message_ends_the_connection_after_the_answers_bef
         assert (stand.server.stats.answers, stand.server.stats.answers_undelivered) == (1, 2)
 
 
-@on_both_loops
+@on_every_wire
 async def test_an_answer_after_the_connection_is_gone_is_dropped_and_counted() -> None:
     handler = Holding()
     async with serving(handler) as stand:
@@ -193,7 +196,7 @@ async def test_an_answer_after_the_connection_is_gone_is_dropped_and_counted() -
         assert stand.server.stats.answers_undelivered == 1
 
 
-@on_both_loops
+@on_every_wire
 async def test_an_answer_that_echoes_framing_bytes_is_sent_without_them() -> None:
     def echo(inbound: Inbound, answer: Answer) -> None:
         answer(b"MSA|AA|" + inbound.payload + b"\r")
@@ -216,7 +219,7 @@ async def test_an_answer_that_echoes_framing_bytes_is_sent_without_them() -> Non
         assert stand.server.stats.answers_mended == 1
 
 
-@on_both_loops
+@on_every_wire
 async def test_a_handler_that_raises_ends_its_connection_and_no_other() -> None:
     class HandlerBugError(Exception):
         pass
@@ -242,13 +245,13 @@ async def test_a_handler_that_raises_ends_its_connection_and_no_other() -> None:
 # The door
 
 
-@on_both_loops
+@on_every_wire
 async def test_one_connection_too_many_is_refused_and_counted_until_another_leaves() -> None:
     heard = Listening()
     async with serving(Immediate(), ServerLimits(connections_max=2), heard) as stand:
         first, second = await stand.connect(), await stand.connect()
         await until(lambda: stand.server.stats.connections_open == 2)
-        third = await stand.connect()
+        third = await stand.reach()
         assert await third.rest() == b""
         second.frame(b"MSH|1")
         assert await second.answers(1) == [ack(b"MSH|1")]
@@ -263,13 +266,13 @@ async def test_one_connection_too_many_is_refused_and_counted_until_another_leav
         assert stand.server.stats.connections_accepted == 3
 
 
-@on_both_loops
+@on_every_wire
 async def test_a_paused_server_refuses_at_the_door_and_serves_inside() -> None:
     async with serving(Immediate()) as stand:
         inside = await stand.connect()
         await until(lambda: stand.server.stats.connections_open)
         stand.server.pause_accepting()
-        outside = await stand.connect()
+        outside = await stand.reach()
         assert await outside.rest() == b""
         inside.frame(b"MSH|1")
         assert await inside.answers(1) == [ack(b"MSH|1")]
@@ -286,8 +289,7 @@ async def test_accepted_sockets_send_at_once_and_probe_silent_peers() -> None:
     async with serving(Immediate()) as stand:
         await stand.connect()
         await until(lambda: stand.server.stats.connections_open)
-        (connection,) = stand.server._context.connections.values()
-        sock = connection._transport.get_extra_info("socket")
+        sock = cast("asyncio.Transport", stand.connection(1)._wire).get_extra_info("socket")
 
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)

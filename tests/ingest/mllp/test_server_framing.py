@@ -12,7 +12,7 @@ from tests.ingest.mllp.peers import (
     Listening,
     ack,
     brief,
-    on_both_loops,
+    on_every_wire,
     serving,
     until,
 )
@@ -20,7 +20,7 @@ from tests.ingest.mllp.peers import (
 # Framing, as far as the server decides
 
 
-@on_both_loops
+@on_every_wire
 async def test_a_frame_ended_by_a_bare_end_byte_is_answered_after_a_grace() -> None:
     handler = Immediate()
     async with serving(handler, brief(end_grace_s=BRIEF_S)) as stand:
@@ -36,31 +36,31 @@ async def test_a_frame_ended_by_a_bare_end_byte_is_answered_after_a_grace() -> N
         assert stand.server.stats.junk_bytes == 0
 
 
-@on_both_loops
+@on_every_wire
 async def test_a_bare_end_byte_needs_no_grace_when_the_sender_goes_on_or_has_ended() -> None:
     async with serving(Immediate(), brief()) as stand:
         peer = await stand.connect()
         peer.say(b"\x0bMSH|1\x1c\x0bMSH|2\x1c\x0bMSH|3")
         assert await peer.answers(2) == [ack(b"MSH|1"), ack(b"MSH|2")]
         peer.say(b"\x1c")
-        peer.writer.write_eof()
+        peer.end()
         assert await peer.answers(1) == [ack(b"MSH|3")]
         assert await peer.rest() == b""
 
 
-@on_both_loops
+@on_every_wire
 async def test_the_last_byte_may_come_late_but_within_the_grace() -> None:
     async with serving(Immediate(), brief()) as stand:
         peer = await stand.connect()
         peer.say(b"\x0bMSH|1\x1c")
-        await until(lambda: any(c._grace for c in stand.server._context.connections.values()))
+        await until(lambda: any(c._grace for c in stand.connections()))
         peer.say(b"\r")
 
         assert await peer.answers(1) == [ack(b"MSH|1")]
         assert not stand.server.stats.anomalies
 
 
-@on_both_loops
+@on_every_wire
 async def test_a_message_begun_again_is_handed_on_as_truncated_and_only_the_second_is_answered() -> None:
     handler = Immediate()
     heard = Listening()
@@ -78,7 +78,7 @@ async def test_a_message_begun_again_is_handed_on_as_truncated_and_only_the_seco
         assert ("framing", FramingFault.TRUNCATED) in heard.heard
 
 
-@on_both_loops
+@on_every_wire
 async def test_a_truncated_message_that_is_not_durable_yet_holds_the_answers_behind_it() -> None:
     handler = Holding()
     async with serving(handler) as stand:
@@ -93,7 +93,7 @@ async def test_a_truncated_message_that_is_not_durable_yet_holds_the_answers_beh
         assert await peer.answers(1) == [ack(b"MSH|2")]
 
 
-@on_both_loops
+@on_every_wire
 async def test_a_frame_too_large_is_refused_and_the_sender_can_read_the_answer_though_it_still_sends() -> None:
     handler = Immediate()
     async with serving(handler, brief(frame_bytes_max=10_000)) as stand:
@@ -113,7 +113,7 @@ async def test_a_frame_too_large_is_refused_and_the_sender_can_read_the_answer_t
         assert stand.server.stats.faults == {FramingFault.OVERSIZED: 1}
 
 
-@on_both_loops
+@on_every_wire
 async def test_a_peer_that_sends_for_ever_after_its_refusal_is_ended() -> None:
     async with serving(Immediate(), brief(frame_bytes_max=100, linger_s=BRIEF_S)) as stand:
         peer = await stand.connect()
@@ -127,7 +127,7 @@ async def test_a_peer_that_sends_for_ever_after_its_refusal_is_ended() -> None:
         assert stand.server.stats.connections_closed == {CloseReason.FRAME_TOO_LARGE: 1}
 
 
-@on_both_loops
+@on_every_wire
 async def test_junk_is_dropped_and_counted_and_ends_the_connection_at_its_limit() -> None:
     heard = Listening()
     async with serving(Immediate(), brief(junk_bytes_max=100), heard) as stand:
@@ -147,7 +147,7 @@ async def test_junk_is_dropped_and_counted_and_ends_the_connection_at_its_limit(
         await until(lambda: stand.server.stats.connections_closed == {CloseReason.JUNK_LIMIT: 1})
 
 
-@on_both_loops
+@on_every_wire
 async def test_other_protocols_are_ended_at_once_with_their_name_and_without_an_answer() -> None:
     talks = {
         b"GET / HTTP/1.1\r\nHost: a\r\n\r\n": CloseReason.TALKS_HTTP,
