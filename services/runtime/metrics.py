@@ -101,7 +101,9 @@ SENDERS_REFUSED: Final = _counter(
     "ingest_senders_refused", "Messages refused for the certificate of who sent them, by the feed they named.", "feed"
 )
 THROTTLED: Final = _counter("ingest_throttled", "How often a connection was not read for its peer's rate.")
-LISTENER_WARNINGS: Final = _gauge("ingest_listener_warnings", "1 for what should be changed about the listener.", "code")
+LISTENER_WARNINGS: Final = _gauge(
+    "ingest_listener_warnings", "1 for what should be changed about the listener.", "code"
+)
 
 # --- the spool in front of Kafka -------------------------------------------------------------------------------------
 

@@ -103,9 +103,7 @@ async def test_without_feeds_every_message_is_kept_and_parked(tmp_path: Path, lo
 
 
 async def test_a_message_over_the_limit_is_refused_and_its_head_kept(tmp_path: Path, feeds_file: Path) -> None:
-    settings = ListenerSettings(
-        feeds_file=feeds_file, door=DoorSettings(limits=ServerLimits(frame_bytes_max=2_000))
-    )
+    settings = ListenerSettings(feeds_file=feeds_file, door=DoorSettings(limits=ServerLimits(frame_bytes_max=2_000)))
     listener = await open_listener(tmp_path, settings)
     port = await listener.start()
     raw = adt("A01", sent="20261124083000", control_id="M1") + b"OBX|" + b"x" * 3_000

@@ -86,7 +86,7 @@ def test_an_anchor_can_be_shared() -> None:
 
 FEED = "feeds:\n  - {name: a, sending_facility: A, zone: UTC%s}\n"
 CLASS_NAMES = "ACUTE, AMB, EMER, FLD, HH, IMP, LTC, NONAC, OBSENC, PRENC, PSYCH, REHAB, SNF, SS, VR"
-PROFILE_KEYS = "authority, charset, classes, dispositions, facilities, name, processing"
+PROFILE_KEYS = "authority, certificates, charset, classes, dispositions, facilities, name, processing"
 SENDER_KEYS = f"{PROFILE_KEYS}, sending_application, sending_facility"
 
 

@@ -37,7 +37,7 @@ PARKED: Final = {
 """Intake outcomes that end as dead letters, with what to do."""
 NOT_ALLOWED: Final = "sender-not-allowed"
 _ADVICE: Final = {
-    NOT_ALLOWED: "it came over a connection whose certificate is not that of the sender it names, and was refused: find "
+    NOT_ALLOWED: "it came over a connection whose certificate is not that of the sender it names and was refused: find "
     "out who sent it; if it was the hospital, mend `certificates` in the feeds file and have it sent again",
 }
 """What to do for a reason, where its outcome says less."""
