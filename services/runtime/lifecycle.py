@@ -71,8 +71,10 @@ class FolderLock:
     Children that are to keep the claim alive inherit `fileno()`: by `fork`, or by `pass_fds` of a subprocess.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, option: str = "--data") -> None:
+        """Take the folder, and the option of the command line by which an operator chooses another."""
         self._path = folder / LOCK_FILE
+        self._option = option
         self._fd: int | None = None
 
     def fileno(self) -> int:
@@ -122,7 +124,7 @@ class FolderLock:
                 raise Permanent(
                     "data-folder-in-use",
                     f"the data folder {self._path.parent} is in use by process {owner}; stop that process "
-                    "or choose another folder with --data",
+                    f"or choose another folder with {self._option}",
                 )
             if time.monotonic() >= deadline:
                 named = f"process {owner}, which owned it, is gone" if owner else "its owner is not known"

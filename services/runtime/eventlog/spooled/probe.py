@@ -1,0 +1,86 @@
+"""Opens publishers that may fail or hang, and lets go of those that are no longer wanted, both within a bound.
+
+Nothing that a publisher or its client library does, not even ignoring a cancellation, holds up whoever asks here.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from services.runtime.errors import AfterstayError, Transient
+from services.runtime.eventlog.port import Publisher
+from services.runtime.log import get_logger
+
+CLOSE_TIMEOUT_S: Final = 5.0  # a client flushes when it stops, and hangs on a frozen broker (`streaming.md` §8)
+
+_log = get_logger(__name__)
+
+
+class Probe:
+    """Makes publishers to one log."""
+
+    def __init__(self, open_direct: Callable[[], Awaitable[Publisher]], *, timeout_s: float) -> None:
+        self._open_direct = open_direct
+        self._timeout_s = timeout_s
+        self._ending: set[asyncio.Task[None]] = set()
+
+    async def open(self) -> Publisher | AfterstayError:
+        """Return a fresh publisher, or why there is none; takes no longer than the time-out."""
+        task = asyncio.ensure_future(self._open())
+        try:
+            await asyncio.wait({task}, timeout=self._timeout_s)
+        finally:
+            if not task.done():  # too slow, or nobody wants it any more
+                self._background(self._abandon(task))
+        if not task.done():
+            return Transient("log-unavailable", f"the log cannot be reached within {self._timeout_s:g} s")
+        return task.result()
+
+    def close_in_background(self, publisher: Publisher) -> None:
+        """Close a publisher without waiting for it."""
+        self._background(self.close(publisher))
+
+    async def close(self, publisher: Publisher) -> None:
+        """Close a publisher; give up on it after a while."""
+        task = asyncio.ensure_future(publisher.close())
+        await asyncio.wait({task}, timeout=CLOSE_TIMEOUT_S)
+        if not task.done():
+            task.cancel()
+            _log.warning("publisher_not_closed", timeout_s=CLOSE_TIMEOUT_S)
+            task.add_done_callback(_take_result)
+        elif (error := task.exception()) is not None:
+            _log.warning("publisher_not_closed", exc_info=error)
+
+    async def finish(self) -> None:
+        """Wait until all that is ending in the background has ended, each within its bound."""
+        while self._ending:
+            await asyncio.wait(set(self._ending))
+
+    async def _open(self) -> Publisher | AfterstayError:
+        try:
+            return await self._open_direct()
+        except AfterstayError as error:
+            return error
+        except Exception as error:  # noqa: BLE001 - whatever a client library raises, the log is not there
+            _log.warning("publisher_not_opened", exc_info=error)
+            return Transient("log-unavailable", "the log cannot be reached")
+
+    async def _abandon(self, task: asyncio.Future[Publisher | AfterstayError]) -> None:
+        """End an attempt; if it opens after all, close what it opened."""
+        task.cancel()
+        await asyncio.wait({task}, timeout=CLOSE_TIMEOUT_S)
+        if not task.done():
+            task.add_done_callback(_take_result)
+        elif not task.cancelled() and not isinstance(opened := task.result(), AfterstayError):
+            await self.close(opened)
+
+    def _background(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+
+def _take_result(task: "asyncio.Future[Any]") -> None:
+    """Look at the end of a task that nobody waits for, so that the loop does not complain of it."""
+    if not task.cancelled():
+        task.exception()
