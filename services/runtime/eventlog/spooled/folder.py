@@ -3,6 +3,7 @@
     SPOOL/lock                           the claim of the one process that owns it
     SPOOL/topics.json                    the partitions that the log had when it was last asked
     SPOOL/segments/NNNNNNNN-XXXXXXXX/    a segment: an embedded log of one topic and one partition, and `position`
+    SPOOL/segments/…/keep                it has a record that cannot be forwarded: do not delete it
     SPOOL/quarantine/…                   segments with a record that cannot be forwarded, whole and for a person
 
 A segment is written by one process in one life and only read afterwards, so a damaged one never stops a start. Its
@@ -35,6 +36,7 @@ SEGMENTS: Final = "segments"
 QUARANTINE: Final = "quarantine"
 TOPICS_FILE: Final = "topics.json"
 POSITION_FILE: Final = "position"
+KEEP_FILE: Final = "keep"
 
 _TRASH: Final = "trash-"
 _ONE_RECORD_BYTES: Final = 1  # a reader returns one record at least, however large
@@ -52,14 +54,14 @@ class Segment:
         position: The next record to forward.
         end: How many records it has that are known to be durable.
         disk_bytes: What it takes on the disk; estimated while it is written to.
-        quarantined: Records of it that cannot be forwarded; with any, it is set aside once it is finished.
+        keep: A record of it cannot be forwarded: it is set aside once it is finished.
     """
 
     folder: Path
     position: int = 0
     end: int = 0
     disk_bytes: int = 0
-    quarantined: int = 0
+    keep: bool = False
 
     @property
     def pending(self) -> int:
@@ -116,7 +118,7 @@ def survey(folder: Path) -> Survey:
             set_aside(folder, path, damage)
             continue
         if segment.pending == 0:
-            delete(path)
+            finish(folder, segment)
             continue
         segments.append(segment)
         if oldest is None and first is not None and not first.damaged:
@@ -139,8 +141,13 @@ def new_segment(folder: Path) -> Segment:
     return Segment(folder=path)
 
 
-def delete(path: Path) -> None:
-    """Delete a segment whose records are all forwarded; one that is deleted by half is never read again."""
+def finish(folder: Path, segment: Segment) -> None:
+    """Take leave of a segment that is forwarded: it is deleted, or set aside if a record of it was not."""
+    path = segment.folder
+    if segment.keep:
+        set_aside(folder, path, Permanent("record-damaged", "some of its records could not be forwarded"))
+        return
+    # One that is deleted by half is never read again.
     trash = path.with_name(_TRASH + path.name)
     path.rename(trash)
     sync_names(path.parent)
@@ -154,6 +161,16 @@ def set_aside(folder: Path, path: Path, why: AfterstayError) -> None:
     sync_names(folder / QUARANTINE)
     sync_names(path.parent)
     _log.critical("spool_segment_quarantined", code=why.code, reason=why.message, folder=str(kept))
+
+
+def keep(path: Path) -> None:
+    """Remember, durably, that a segment must not be deleted.
+
+    Raises:
+        OSError: the disk does not take it.
+    """
+    os.close(os.open(path / KEEP_FILE, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    sync_names(path)
 
 
 def disk_bytes(path: Path) -> int:
@@ -253,7 +270,13 @@ def _look_into(path: Path) -> tuple[Segment, Record | None]:
         first = reader.read(SPOOL_TOPIC, 0, position, 1, _ONE_RECORD_BYTES)
     finally:
         reader.close()
-    segment = Segment(folder=path, position=position, end=end, disk_bytes=disk_bytes(path))
+    segment = Segment(
+        folder=path,
+        position=position,
+        end=end,
+        disk_bytes=disk_bytes(path),
+        keep=(path / KEEP_FILE).exists(),
+    )
     return segment, first[0] if first else None
 
 

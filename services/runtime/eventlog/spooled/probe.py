@@ -5,13 +5,11 @@ Nothing that a publisher or its client library does, not even ignoring a cancell
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Any
 
 from services.runtime.errors import AfterstayError, Transient
 from services.runtime.eventlog.port import Publisher
 from services.runtime.log import get_logger
-
-CLOSE_TIMEOUT_S: Final = 5.0  # a client flushes when it stops, and hangs on a frozen broker (`streaming.md` §8)
 
 _log = get_logger(__name__)
 
@@ -19,10 +17,13 @@ _log = get_logger(__name__)
 class Probe:
     """Makes publishers to one log."""
 
-    def __init__(self, open_direct: Callable[[], Awaitable[Publisher]], *, timeout_s: float) -> None:
+    def __init__(
+        self, open_direct: Callable[[], Awaitable[Publisher]], *, timeout_s: float, close_timeout_s: float
+    ) -> None:
         self._open_direct = open_direct
         self._timeout_s = timeout_s
-        self._ending: set[asyncio.Task[None]] = set()
+        self._close_timeout_s = close_timeout_s
+        self._ending: set[asyncio.Future[None]] = set()
 
     async def open(self) -> Publisher | AfterstayError:
         """Return a fresh publisher, or why there is none; takes no longer than the time-out."""
@@ -36,20 +37,9 @@ class Probe:
             return Transient("log-unavailable", f"the log cannot be reached within {self._timeout_s:g} s")
         return task.result()
 
-    def close_in_background(self, publisher: Publisher) -> None:
-        """Close a publisher without waiting for it."""
-        self._background(self.close(publisher))
-
-    async def close(self, publisher: Publisher) -> None:
-        """Close a publisher; give up on it after a while."""
-        task = asyncio.ensure_future(publisher.close())
-        await asyncio.wait({task}, timeout=CLOSE_TIMEOUT_S)
-        if not task.done():
-            task.cancel()
-            _log.warning("publisher_not_closed", timeout_s=CLOSE_TIMEOUT_S)
-            task.add_done_callback(_take_result)
-        elif (error := task.exception()) is not None:
-            _log.warning("publisher_not_closed", exc_info=error)
+    def close_in_background(self, publisher: Publisher) -> "asyncio.Future[None]":
+        """Close a publisher without waiting for it; who wants to wait may."""
+        return self._background(self._close(publisher))
 
     async def finish(self) -> None:
         """Wait until all that is ending in the background has ended, each within its bound."""
@@ -65,19 +55,31 @@ class Probe:
             _log.warning("publisher_not_opened", exc_info=error)
             return Transient("log-unavailable", "the log cannot be reached")
 
+    async def _close(self, publisher: Publisher) -> None:
+        """Close a publisher; give up on it after a while."""
+        task = asyncio.ensure_future(publisher.close())
+        await asyncio.wait({task}, timeout=self._close_timeout_s)
+        if not task.done():
+            task.cancel()
+            _log.warning("publisher_not_closed", timeout_s=self._close_timeout_s)
+            task.add_done_callback(_take_result)
+        elif (error := task.exception()) is not None:
+            _log.warning("publisher_not_closed", exc_info=error)
+
     async def _abandon(self, task: asyncio.Future[Publisher | AfterstayError]) -> None:
         """End an attempt; if it opens after all, close what it opened."""
         task.cancel()
-        await asyncio.wait({task}, timeout=CLOSE_TIMEOUT_S)
+        await asyncio.wait({task}, timeout=self._close_timeout_s)
         if not task.done():
             task.add_done_callback(_take_result)
         elif not task.cancelled() and not isinstance(opened := task.result(), AfterstayError):
-            await self.close(opened)
+            await self._close(opened)
 
-    def _background(self, work: Awaitable[None]) -> None:
+    def _background(self, work: Awaitable[None]) -> "asyncio.Future[None]":
         task = asyncio.ensure_future(work)
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
+        return task
 
 
 def _take_result(task: "asyncio.Future[Any]") -> None:

@@ -23,7 +23,7 @@ import sqlite3
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from services.runtime.clock import Clock, SystemClock, to_timestamp_us
 from services.runtime.errors import AfterstayError, Transient
@@ -63,7 +63,7 @@ class SpooledPublisher:
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._admission = Admission(settings, topics)
-        self._probe = Probe(open_direct, timeout_s=settings.answer_timeout_s)
+        self._probe = Probe(open_direct, timeout_s=settings.answer_timeout_s, close_timeout_s=settings.close_timeout_s)
         self._patience_s = settings.answer_timeout_s - settings.grace_s
         self._lock: FolderLock
         self._spool: Spool
@@ -397,11 +397,19 @@ class SpooledPublisher:
                 await self._forwarding
         self.release()
         if self._direct is not None:
-            await self._probe.close(self._direct)
-        if self._direct is not None and any(entry.direct for entry in self._in_flight):
-            self._lose(no_answer(self._settings.answer_timeout_s))
+            await self._finish_direct(self._direct)
         if self._timer is not None:
             self._timer.cancel()
         await self._spool.close()
         await self._probe.finish()
         self._lock.release()
+
+    async def _finish_direct(self, direct: Publisher) -> None:
+        """Let the log answer what it has in hand, no longer than ever; what it does not answer is spooled."""
+        closing = self._probe.close_in_background(direct)
+        lost = self._loop.create_task(self._forwarder.needed.wait())
+        ends: list[asyncio.Future[Any]] = [closing, lost]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        lost.cancel()
+        if self._direct is not None and any(entry.direct for entry in self._in_flight):
+            self._lose(no_answer(self._settings.answer_timeout_s))

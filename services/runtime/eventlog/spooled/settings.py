@@ -16,6 +16,8 @@ class SpoolSettings:
         queue_bytes_max: How many bytes of them.
         answer_timeout_s: How long the log may leave a record unanswered, the grace included (issue 4: within 2 s).
         grace_s: The end of that time, in which answers that have arrived are read: the loop may have been held up.
+        close_timeout_s: How long a publisher that is left may take to close; a client flushes when it stops, and hangs
+            on a frozen broker (`streaming.md` §8).
         probe_interval_s: The pause between two tries to reach the log again (`streaming.md` §8).
         handover_s: How long new records may wait in memory while the last of the spool is forwarded.
     """
@@ -27,5 +29,6 @@ class SpoolSettings:
     queue_bytes_max: int = 32 * 1024 * 1024
     answer_timeout_s: float = 2.0
     grace_s: float = 0.2
+    close_timeout_s: float = 5.0
     probe_interval_s: float = 0.25
     handover_s: float = 0.5

@@ -165,8 +165,10 @@ class Spool:
         """Note that the first `done` records of a batch are through, so many of them to be set aside."""
         segment = batch.segment
         assert batch.begin == segment.position, "batches are forwarded one after the other"
+        if quarantined and not segment.keep:
+            await in_thread(None, on_disk.keep, segment.folder)
+            segment.keep = True
         segment.position += done
-        segment.quarantined += quarantined
         self.pending -= done
         self.drained_total += done - quarantined
         self.quarantined_total += quarantined
@@ -183,7 +185,7 @@ class Spool:
 
     def start_afresh(self) -> None:
         """Begin a new segment if the present one has grown, so that an emptied spool gives its disk back."""
-        if self._active.disk_bytes > KEPT_SEGMENT_BYTES or self._active.quarantined:
+        if self._active.disk_bytes > KEPT_SEGMENT_BYTES or self._active.keep:
             self._start_rolling()
 
     async def close(self) -> None:
@@ -244,8 +246,11 @@ class Spool:
         self._rolling = None
         for record, size, on_stored in held:
             self._write(record, size, on_stored)
-        self._correct_size(full, await in_thread(None, on_disk.disk_bytes, full.folder))
         self.changed.set()
+        if full is not self._active:
+            self._correct_size(full, await in_thread(None, on_disk.disk_bytes, full.folder))
+            if not full.pending:
+                await self._finish(full)
 
     async def _open_segment(self) -> tuple[Segment, EmbeddedPublisher]:
         try:
@@ -306,15 +311,11 @@ class Spool:
             self.oldest_timestamp_us = record.timestamp_us
 
     async def _finish(self, segment: Segment) -> None:
-        """Take leave of a segment that is forwarded: it is deleted, or set aside if a record of it was not."""
-        if segment.quarantined:
+        """Take leave of a segment that is forwarded."""
+        if segment in self._segments:
             await self._drop(segment)
-            why = Permanent("record-damaged", f"{segment.quarantined} of its records could not be forwarded")
-            await in_thread(None, on_disk.set_aside, self._folder, segment.folder, why)
-            self.quarantined_segments += 1
-        else:
-            await self._drop(segment)
-            await in_thread(None, on_disk.delete, segment.folder)
+            self.quarantined_segments += segment.keep
+            await in_thread(None, on_disk.finish, self._folder, segment)
 
     async def _set_aside(self, segment: Segment, damage: Permanent) -> None:
         """Pass over a segment that cannot be read as a whole."""
@@ -332,9 +333,9 @@ class Spool:
         self.quarantined_segments += 1
 
     async def _drop(self, segment: Segment) -> None:
-        if self._reader is not None and self._reader[0] is segment:
-            await self._close_reader()
         self._segments.remove(segment)
         self.disk_bytes -= segment.disk_bytes
         if not self.pending:
             self.oldest_timestamp_us = None
+        if self._reader is not None and self._reader[0] is segment:
+            await self._close_reader()
