@@ -8,13 +8,14 @@ import asyncio
 import sys
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Final, NoReturn
 
 import msgspec
 
 from schemas.topics import ADT_EVENTS
 from services.commands.arguments import Arguments
-from services.commands.data_source import DataSource, found_log, require_data
+from services.commands.data_source import CLIENT_ID, DataSource, found_log, require_data
 from services.commands.grammar import LAG_WATCH_WINDOW_S, LAG_WINDOW_S
 from services.commands.lag_report import LagReport, Thresholds, duration, plugin_line, report_of
 from services.commands.output import tell, write_json, write_table, write_text
@@ -28,6 +29,7 @@ from services.runtime.eventlog.lag_observer import LOOK_EVERY_S, LagObserver
 from services.runtime.eventlog.port import GroupPositions
 
 LOOKS_PER_WINDOW: Final = 6
+PAUSE_S_MAX: Final = 1.0
 EARLY_S: Final = 0.05
 """Timers may ring a little early, and a window that lacks a millisecond is not whole."""
 _CLEAR: Final = "\x1b[H\x1b[J"
@@ -61,13 +63,15 @@ async def _look_once(arguments: Arguments) -> LagReport:
 
 
 async def _look_for_a_window(observer: LagObserver, window_s: float) -> tuple[PartitionLag, ...]:
-    """Look until a window is whole, or until nothing is left that only a window can tell."""
+    """Look until a window is whole, or nothing is left that only more looks can tell; twice if anything waits."""
     rows = await observer.look()
     loop = asyncio.get_running_loop()
     deadline = loop.time() + window_s + EARLY_S
-    while any(row.lag and row.status == "OK" for row in rows) and loop.time() < deadline:
-        await asyncio.sleep(min(window_s / LOOKS_PER_WINDOW, max(0.0, deadline - loop.time())))
+    undecided = any(row.lag for row in rows)
+    while undecided and loop.time() < deadline:
+        await asyncio.sleep(min(window_s / LOOKS_PER_WINDOW, PAUSE_S_MAX, max(0.0, deadline - loop.time())))
         rows = await observer.look()
+        undecided = any(row.lag and row.status == "OK" for row in rows)
     return rows
 
 
@@ -105,34 +109,40 @@ async def _report(
 @asynccontextmanager
 async def _observer(arguments: Arguments, window_s: float) -> AsyncGenerator[LagObserver | None]:
     """Give an observer of the group, or `None` where there is no log yet."""
-    source = DataSource.of(arguments)
-    if source.folder is not None:
-        require_data(source.folder)
-    async with found_log(source) as log:
+    source, clock = DataSource.of(arguments), SystemClock()
+    if source.kafka is not None:
+        from services.runtime.eventlog.kafka.lag_parts import KafkaLagParts  # noqa: PLC0415 - only where it is asked
+
+        parts = await KafkaLagParts.open(source.kafka, client_id=CLIENT_ID)
+        try:
+            yield parts.observer(group=arguments.group, topic=ADT_EVENTS, clock=clock, window_s=window_s)
+        finally:
+            await parts.close()
+        return
+    assert source.folder is not None, "the grammar sees to it"
+    require_data(source.folder)
+    async with found_log(source) as log, _found_positions(source.folder) as groups:
         if log is None:
             yield None
-            return
-        async with _found_positions(source) as groups:
-            assert source.folder is not None, "Kafka comes with its adapter"
+        else:
             yield LagObserver(
                 log,
                 groups,
                 group=arguments.group,
                 topic=ADT_EVENTS,
-                clock=SystemClock(),
+                clock=clock,
                 window_s=window_s,
                 members=FolderMembers(source.folder, log),
             )
 
 
 @asynccontextmanager
-async def _found_positions(source: DataSource) -> AsyncGenerator[GroupPositions]:
-    """Give the positions of the groups; none where nobody has consumed anything yet."""
-    assert source.folder is not None
-    if not (source.folder / GROUPS_FILE).exists():
+async def _found_positions(folder: Path) -> AsyncGenerator[GroupPositions]:
+    """Give the positions of a folder's groups; none where nobody has consumed anything yet."""
+    if not (folder / GROUPS_FILE).exists():
         yield _NoPositions()
         return
-    groups = await EmbeddedGroupPositions.open(source.folder)
+    groups = await EmbeddedGroupPositions.open(folder)
     try:
         yield groups
     finally:

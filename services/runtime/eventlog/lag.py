@@ -12,7 +12,8 @@ the group from outside instead of to its commits. In the order in which they are
     LOST     the commit lies below the log's start: retention has cut what nobody had read (ours)
     OK       nothing waits
     REWIND   the commit went back within the window and has not reached again where it was
-    STOPPED  the group has no members (ours, at once), or nobody owns the partition and the commit stood still
+    STOPPED  the group has no members and the commit has not moved since the look before (ours, at once); or nobody
+             owns the partition and the commit stood still for the whole window
     OK       the lag was zero at some time within the window
     STALLED  the commit stood still for the whole window although somebody owns the partition
     WARN     the commit advances, but the lag never fell
@@ -148,7 +149,7 @@ class PartitionHistory:
             return "LOST"
         if last.lag and _went_back(samples):
             return "REWIND"
-        if last.lag and membership is not None and membership.members == 0:
+        if last.lag and membership is not None and membership.members == 0 and not self._moves():
             return "STOPPED"
         if any(sample.lag == 0 for sample in samples) or not self._is_whole():
             return "OK"
@@ -171,6 +172,10 @@ class PartitionHistory:
         if membership is not None:
             return "STALLED" if partition in membership.owners else "STOPPED"
         return "STOPPED" if self.last.at_s - self._still_since_s >= 2 * self._window_s else "STALLED"
+
+    def _moves(self) -> bool:
+        """Tell whether somebody commits, as a consumer may that has not joined the group (a backfill)."""
+        return len(self._samples) > 1 and self._samples[-2].committed != self.last.committed
 
     def _is_whole(self) -> bool:
         return self.last.at_s - self._samples[0].at_s >= self._window_s

@@ -64,6 +64,8 @@ WORDS = [
     ("nobody is in the group", [(5, 9)], EMPTY, "STOPPED"),
     ("nobody is in the group and nothing was ever committed", [(None, 9)], EMPTY, "STOPPED"),
     ("nobody is in the group, although the lag was zero a moment ago", [(5, 5), (5, 6)], EMPTY, "STOPPED"),
+    ("nobody is in the group and somebody commits all the same", [(5, 9), (6, 9)], EMPTY, "OK"),
+    ("nobody is in the group and nobody commits any more", [(5, 9), (6, 9), (6, 9)], EMPTY, "STOPPED"),
     ("no one owns the partition and the commit stands still", [(5, 9)] * 6, SHARING_OUT, "STOPPED"),
     ("no one owns the partition for a moment", [(5, 9)] * 3, SHARING_OUT, "OK"),
     ("it is owned and the commit stands still", [(5, 9)] * 6, OWNED, "STALLED"),

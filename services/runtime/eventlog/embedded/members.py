@@ -12,7 +12,7 @@ from services.runtime.eventlog.port import Subscriber
 from services.runtime.lifecycle import is_owned
 
 CLIENT_ID: Final = "afterstay-run"
-HOST: Final = "/127.0.0.1"  # as Kafka writes it
+HOST: Final = "127.0.0.1"
 
 
 class FolderMembers:

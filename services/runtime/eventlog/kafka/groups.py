@@ -124,7 +124,7 @@ class KafkaGroupPositions:
                 error_code, answer = await ask(await self._coordinator(group))
             except KafkaError as error:
                 self._coordinators.pop(group, None)
-                if error.errno not in _COORDINATOR_MOVES or loop.time() >= give_up_at:
+                if getattr(error, "errno", None) not in _COORDINATOR_MOVES or loop.time() >= give_up_at:
                     raise _unavailable(what, describe(error)) from error
             except AfterstayError as error:
                 raise _unavailable(what, error.message) from error
