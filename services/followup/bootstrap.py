@@ -6,7 +6,7 @@ what the log says, so that batches and timers never overlap, and a small pool fo
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +17,10 @@ import sqlalchemy as sa
 
 from schemas.topics import ADT_EVENTS
 from services.followup.composition import build_apply, database_problems, open_migrated
-from services.followup.consumer.embedded_loop import EmbeddedLoop
+from services.followup.consumer.delivery import Delivery
+from services.followup.consumer.log_loop import LogLoop
+from services.followup.consumer.observation import Progress
+from services.followup.consumer.positions import LOG_REPLACED
 from services.followup.protocols.closures import closures_in
 from services.followup.scheduler import Scheduler, wake_due
 from services.followup.store.worklist import SqlWorklist
@@ -27,11 +30,12 @@ from services.followup.usecases.worklist import Worklist
 from services.followup.web.app import create_app
 from services.runtime.clock import Clock, SystemClock
 from services.runtime.database import database_url
+from services.runtime.errors import Permanent
 from services.runtime.eventlog.embedded.groups import EmbeddedGroupPositions
 from services.runtime.eventlog.embedded.subscriber import EmbeddedSubscriber
 from services.runtime.http_server import HttpServer
 from services.runtime.lifecycle import in_thread
-from services.runtime.log import get_logger
+from services.runtime.log import Logger, get_logger
 
 REQUEST_THREADS: Final = 4
 
@@ -56,18 +60,29 @@ async def serve(
         engine, apply = await in_thread(work, _open, settings.data_dir, clock)
         subscriber = await EmbeddedSubscriber.open(settings.data_dir)
         groups = await EmbeddedGroupPositions.open(settings.data_dir)
-        consumer = EmbeddedLoop(
+        progress = Progress(clock)
+        delivery = Delivery(
             topic=ADT_EVENTS,
-            group=CONSUMER_GROUP,
             apply=apply,
             subscriber=subscriber,
-            groups=groups,
             executor=work,
+            observer=progress,
+            log=log,
+            stop=stop,
+        )
+        consumer = LogLoop(
+            group=CONSUMER_GROUP,
+            delivery=delivery,
+            subscriber=subscriber,
+            groups=groups,
+            observer=progress,
             log=log,
         )
+        blocked: list[str] = []
         scheduler = Scheduler(partial(wake_due, apply, work, log))
         worklist = Worklist(SqlWorklist(engine), clock.now)
-        app = create_app(worklist, clock=clock, executor=requests, live=tuple, ready=partial(database_problems, engine))
+        ready = partial(_not_ready, engine, blocked)
+        app = create_app(worklist, clock=clock, executor=requests, live=tuple, ready=ready)
         server = HttpServer(app, web)
         scheduler.start()
         try:
@@ -75,7 +90,7 @@ async def serve(
                 group.create_task(server.serve())
                 group.create_task(_stop_after(stop, server))
                 on_ready()
-                await consumer.run(stop)
+                await _consume(consumer, stop, blocked, log)
                 server.stop()
         finally:
             scheduler.stop()
@@ -90,6 +105,23 @@ def _open(data_dir: Path, clock: Clock) -> tuple[sa.Engine, ApplyEvents]:
     closures = closures_in(data_dir)
     engine = open_migrated(database_url(data_dir))
     return engine, build_apply(engine, clock, closures=closures)
+
+
+async def _consume(consumer: LogLoop, stop: asyncio.Event, blocked: list[str], log: Logger) -> None:
+    """Consume until `stop`. When the log is not the one that was consumed, only say so: the worklist stays useful."""
+    try:
+        await consumer.run(stop)
+    except Permanent as error:
+        if error.code != LOG_REPLACED:
+            raise
+        log.critical("consumer_stopped", code=error.code, exc_info=error)
+        blocked.append(error.code)
+        await stop.wait()
+
+
+def _not_ready(engine: sa.Engine, blocked: Sequence[str]) -> Sequence[str]:
+    """Say what keeps the worker from its work. Lag never fails a probe."""
+    return tuple(blocked) or database_problems(engine)
 
 
 async def _stop_after(stop: asyncio.Event, server: HttpServer) -> None:

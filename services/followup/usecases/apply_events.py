@@ -2,19 +2,25 @@
 
 Promise (house style 11): an event is claimed in the transaction of its effects and of its position. Running a batch
 twice, or part of it again, changes nothing. The books move in the same transaction, so they always balance.
+
+The position is locked before anything else is read, so that a consumer that lost its partitions without knowing (a
+zombie) finds what it offers known, and one whose offer leaves something out is told so instead of skipping it.
 """
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from schemas.events import AdtEvent
 from services.followup.usecases.again import run_again
 from services.followup.usecases.follow_up import FollowUp
-from services.followup.usecases.ports import Begin, DeadLetter, Tally, UnitOfWork
+from services.followup.usecases.ports import Begin, DeadLetter, EventRow, Tally, UnitOfWork
 from services.followup.usecases.sorting import (
     DEAD_LETTER,
     DISCARDED,
+    EFFECT,
+    LOST,
     NO_EFFECT,
     PARKED,
     REPLAYED,
@@ -26,8 +32,28 @@ from services.followup.usecases.sorting import (
     replay_event,
     sort_records,
 )
+from services.followup.usecases.status import UNKNOWN_ACK
 from services.runtime.clock import Clock
 from services.runtime.eventlog.port import Record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """What a batch came to: records that were new to the group, how the books moved, and when effects were received.
+
+    `effects` are (feed, time of receipt) of events that took effect, to measure how long that took.
+    """
+
+    fresh: int = 0
+    outcomes: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    effects: tuple[tuple[str | None, datetime], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gap:
+    """Nothing was applied: of these partitions the records from the offset given on must be applied first."""
+
+    positions: Mapping[int, int]
 
 
 class ApplyEvents:
@@ -45,23 +71,67 @@ class ApplyEvents:
             return unit.events.positions(self._group, topic)
 
     @run_again
+    def begin_at(self, topic: str, starts: Mapping[int, int]) -> None:
+        """Record where the group begins with partitions that it never consumed; one that it did consume stays."""
+        with self._begin() as unit:
+            reached = unit.events.lock_positions(self._group, topic, starts.keys())
+            begun = {partition: start for partition, start in starts.items() if partition not in reached}
+            unit.events.advance(self._group, topic, begun)
+
+    @run_again
+    def pass_over(self, topic: str, partition: int, first: int, following: int) -> bool:
+        """Count the offsets from `first` to before `following` as lost to retention and go on behind them, once only.
+
+        Returns whether this call did it: False when the position was past them already.
+        """
+        with self._begin() as unit:
+            position = unit.events.lock_positions(self._group, topic, {partition}).get(partition, 0)
+            if not first <= position < following:
+                return False
+            lost = following - position
+            unit.events.tally(Tally(outcomes={(NO_EFFECT, LOST): lost}, acks={UNKNOWN_ACK: lost}))
+            unit.events.advance(self._group, topic, {partition: following})
+        return True
+
     def handle(self, topic: str, records: Sequence[Record]) -> int:
-        """Apply records of one topic, ascending by offset in each partition; return how many were new to the group.
+        """Apply records of one topic that are all there were from the position on; return how many were new.
+
+        They are ascending by offset in each partition, as `Subscriber.read` gives them.
 
         Raises:
             Transient: nothing was applied; run it again.
+            Ambiguous: it may have been applied; run it again, the position tells.
+        """
+        applied = self.deliver(topic, records, joined={record.partition: 0 for record in records})
+        assert isinstance(applied, Applied), "nothing is missing in front of records that are all there were"
+        return applied.fresh
+
+    @run_again
+    def deliver(self, topic: str, records: Sequence[Record], *, joined: Mapping[int, int]) -> Applied | Gap:
+        """Apply records of one topic, ascending by offset in each partition, unless some before them are missing.
+
+        `joined` says of a partition from which offset on nothing was left out in front of its first record, because
+        it was read from there; offsets that no record has (Kafka's need not be dense) are no gap then.
+
+        Raises:
+            Transient: nothing was applied; run it again.
+            Ambiguous: it may have been applied; run it again, the position tells.
         """
         now = self._clock.now()
         with self._begin() as unit:
             partitions = {record.partition for record in records}
             positions = unit.events.lock_positions(self._group, topic, partitions)
+            if behind := _missing(positions, records, joined):
+                return Gap(positions=behind)
             fresh = [record for record in records if record.offset >= positions.get(record.partition, 0)]
-            if fresh:
-                decoded = [(record, decode(record)) for record in fresh]
-                known = unit.events.known({event.event_id for _, event in decoded if isinstance(event, AdtEvent)})
-                self._write(unit, sort_records(decoded, known, now), now)
-                unit.events.advance(self._group, topic, {record.partition: record.offset + 1 for record in fresh})
-        return len(fresh)
+            if not fresh:
+                return Applied()
+            decoded = [(record, decode(record)) for record in fresh]
+            known = unit.events.known({event.event_id for _, event in decoded if isinstance(event, AdtEvent)})
+            rows, outcomes = self._write(unit, sort_records(decoded, known, now), now)
+            unit.events.advance(self._group, topic, {record.partition: record.offset + 1 for record in fresh})
+        effects = tuple((row.feed, row.received_at) for row in rows if row.outcome == EFFECT)
+        return Applied(fresh=len(fresh), outcomes=outcomes, effects=effects)
 
     @run_again
     def replay(self, replacements: Sequence[tuple[DeadLetter, AdtEvent, str]]) -> int:
@@ -94,6 +164,7 @@ class ApplyEvents:
 
         Raises:
             Transient: nothing was written; run it again.
+            Ambiguous: it may have been written; run it again, the position tells.
         """
         now = self._clock.now()
         with self._begin() as unit:
@@ -113,7 +184,8 @@ class ApplyEvents:
                 unit.events.tally(Tally(outcomes=settled.restated, acks={}))
         return len(stay_ids)
 
-    def _write(self, unit: UnitOfWork, books: Books, now: datetime) -> None:
+    def _write(self, unit: UnitOfWork, books: Books, now: datetime) -> tuple[list[EventRow], Counter[tuple[str, str]]]:
+        """Write everything that a batch comes to; return its rows as kept and how the books moved."""
         unit.letters.bury(books.letters)
         if books.revived:
             unit.letters.resolve_events(books.revived, SUPERSEDED, now)
@@ -127,3 +199,16 @@ class ApplyEvents:
                 outcomes[outcome, reason] += 1
         unit.events.record(rows)
         unit.events.tally(Tally(outcomes={key: moved for key, moved in outcomes.items() if moved}, acks=books.acks))
+        return rows, outcomes
+
+
+def _missing(reached: Mapping[int, int], records: Sequence[Record], joined: Mapping[int, int]) -> dict[int, int]:
+    """Return the positions of partitions whose first record does not follow on what was applied."""
+    firsts: dict[int, int] = {}
+    for record in records:
+        firsts.setdefault(record.partition, record.offset)
+    return {
+        partition: reached.get(partition, 0)
+        for partition, first in sorted(firsts.items())
+        if first > reached.get(partition, 0) and joined.get(partition, first) > reached.get(partition, 0)
+    }

@@ -18,11 +18,14 @@ from services.followup.usecases.ports import DeadLetter, EventRow, KnownEvent
 from services.followup.usecases.statements import JOINED_KINDS, statement_of
 from services.runtime.eventlog.port import Record
 
+EFFECT: Final = "effect"
 DEAD_LETTER: Final = "dead_letter"
 NO_EFFECT: Final = "no_effect"
 DUPLICATE: Final = "duplicate"
 SUPERSEDED: Final = "superseded"
 """Where the position of a dead letter ends whose message was sent again and took effect then."""
+LOST: Final = "lost-to-retention"
+"""Where positions end whose records the log dropped before anybody read them: an alarm, counted and never forgotten."""
 REPLAYED: Final = "replayed"
 """Resolution of a dead letter that took effect at its own position."""
 DISCARDED: Final = "discarded"
