@@ -43,7 +43,8 @@ class Handler:
             raise
         except Exception as error:  # noqa: BLE001 - the consumer's shell: a record must not stop the stream (P8)
             return self._isolate(topic, records, joined, error)
-        self._buried_in_a_row = 0
+        if isinstance(outcome, Applied) and outcome.fresh:
+            self._buried_in_a_row = 0
         return outcome
 
     def _isolate(
@@ -63,8 +64,8 @@ class Handler:
         if self._buried_in_a_row >= BURIED_IN_A_ROW_MAX:
             raise Defect(
                 "records-all-fail",
-                f"{self._buried_in_a_row} records in a row could not be applied, lastly for {type(error).__name__}: not "
-                "their fault, so the consumer stops. See whether this release fits the database's schema; the dead "
+                f"{self._buried_in_a_row} records in a row could not be applied, lastly for {type(error).__name__}, so "
+                "it is not they: the consumer stops. See whether this release fits the database's schema; the dead "
                 "letters can be replayed with `afterstay dlq replay`",
             ) from error
         reason = Unusable(
