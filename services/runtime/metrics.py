@@ -114,6 +114,25 @@ SPOOL_STATE: Final = _gauge("spool_state", "1 for the state that the spool is in
 SPOOL_DRAINED: Final = _counter("spool_drained", "Messages that left the spool for Kafka.")
 SPOOL_QUARANTINED: Final = _counter("spool_quarantined", "Damaged spool records that were kept aside.")
 
+# --- follow-up: the consumer -----------------------------------------------------------------------------------------
+
+EVENT_TO_TASK_SECONDS: Final = _histogram(
+    "event_to_task_seconds", "From the receipt of a message until its effect is committed.", _SECONDS_LONG, "feed"
+)
+CONSUMER_PROCESSED: Final = _counter(
+    "consumer_processed", "Records committed, by the outcome each had then.", "outcome"
+)
+CONSUMER_RETRIES: Final = _counter("consumer_retries", "Attempts that have to be made again, by why.", "code")
+CONSUMER_REBALANCES: Final = _counter("consumer_rebalances", "Times that this worker was given its partitions.")
+CONSUMER_PARTITIONS: Final = _gauge("consumer_partitions", "Partitions that this worker has now.")
+CONSUMER_CAUGHT_UP: Final = _counter(
+    "consumer_records_caught_up", "Records that the group had passed over and were read from the log."
+)
+CONSUMER_LOST: Final = _counter(
+    "consumer_records_lost", "Records that retention took before anybody applied them: an alarm."
+)
+CONSUMER_IDLE_SECONDS: Final = _gauge("consumer_idle_seconds", "How long ago a batch was last committed.")
+
 ALL: Final = tuple(value for value in list(globals().values()) if isinstance(value, Metric))
 
 

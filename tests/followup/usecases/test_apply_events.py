@@ -5,18 +5,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 
 from schemas.events import AdtEvent
 from schemas.topics import ADT_EVENTS
-from services.followup.consumer.handler import Handler
-from services.followup.store import tables
 from services.followup.usecases.ports import DeadLetter
 from services.followup.usecases.sorting import Unusable
 from services.ingest.feeds import Feeds
-from services.runtime.errors import Transient
 from services.runtime.eventlog.port import Record
-from services.runtime.log import get_logger
 from tests.support.adt import adt
 from tests.support.household import FEEDS, PANEL, Household, local
 
@@ -178,23 +173,6 @@ def test_who_was_not_on_the_panel_on_the_day_of_discharge_is_not_called(househol
     assert not household.open_tasks()
 
 
-def test_a_record_that_fails_alone_is_buried_and_the_rest_takes_effect(household: Household) -> None:
-    poison = adt("A08", sent="20261119080000", control_id="M9", number="poison")
-    records = household.records(received(ADMIT, poison, DISCHARGE))
-    follow_up = household.apply._follow_up
-    settle = follow_up.settle
-
-    def break_on_poison(unit: object, pieces: object, now: datetime) -> object:
-        if "poison" in str(pieces):
-            raise ZeroDivisionError
-        return settle(unit, pieces, now)  # type: ignore[arg-type]  # passed through as it came
-
-    follow_up.settle = break_on_poison  # type: ignore[method-assign,assignment]  # our own bug, on purpose
-    Handler(household.apply, get_logger("test")).handle(ADT_EVENTS, records)
-    assert household.books() == {("effect", ""): 2, ("dead_letter", "apply-failed"): 1}
-    assert len(household.open_tasks()) == 2
-
-
 def test_a_record_buried_by_our_own_bug_takes_effect_when_replayed(household: Household) -> None:
     why = Unusable(reason="apply-failed", text="applying it failed: report this, mend, then replay")
     (admit, discharge) = household.records(received(ADMIT, DISCHARGE))
@@ -211,15 +189,3 @@ def test_a_dead_letter_whose_message_was_sent_again_is_closed_without_a_second_e
     household.tell(received(ADMIT, DISCHARGE))
     assert household.apply.replay(read_anew(household, ADMIT)) == 1
     assert household.books() == {("effect", ""): 2, ("no_effect", "superseded"): 1}
-
-
-def test_what_may_pass_by_itself_is_not_buried(household: Household) -> None:
-    def busy(*_: object) -> object:
-        raise Transient("database-busy", "another process holds the database")
-
-    household.apply._follow_up.settle = busy  # type: ignore[method-assign,assignment]  # a database that is away
-    with pytest.raises(Transient):
-        Handler(household.apply, get_logger("test")).handle(ADT_EVENTS, household.records(received(ADMIT)))
-    assert household.books() == {}
-    with household.engine.connect() as connection:
-        assert connection.execute(sa.select(tables.event)).all() == []
