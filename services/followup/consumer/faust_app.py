@@ -20,7 +20,7 @@ decision and the alternatives: ADR 0013.
 import asyncio
 import logging
 from collections.abc import AsyncIterable, Collection, Coroutine, Sequence
-from typing import Any, ClassVar, Final, cast
+from typing import Any, ClassVar, Final, NamedTuple, cast
 
 import faust
 from faust.app.base import BootStrategy
@@ -206,6 +206,7 @@ class FaustWorker:
             processing_guarantee="at_least_once",
             store="memory://",
             stream_buffer_maxsize=BUFFERED_RECORDS_MAX,
+            table_standby_replicas=0,  # else faust's own assignor, which of 4 partitions gives 3 workers 2, 2 and 0
             stream_wait_empty=False,  # True never exits while the database is away
             topic_allow_declare=False,
             topic_disable_leader=True,
@@ -313,17 +314,21 @@ def _credentials(options: dict[str, Any]) -> SASLCredentials | SSLCredentials | 
     return SSLCredentials(context) if context is not None else None
 
 
+class _Stored(NamedTuple):
+    """A record as the Kafka adapter wants it: faust keeps the timestamp in seconds."""
+
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes | None]]
+
+
 def _record(event: EventT[bytes]) -> Record:
     message = event.message
-    return from_wire(
-        topic=message.topic,
-        partition=message.partition,
-        offset=message.offset,
-        key=message.key,
-        value=message.value,
-        headers=cast("list[tuple[str, bytes | None]]", message.headers or []),
-        timestamp_ms=round(message.timestamp * 1000),
-    )
+    headers = cast("Sequence[tuple[str, bytes | None]]", message.headers or ())
+    stored = _Stored(message.offset, round(message.timestamp * 1000), message.key, message.value, headers)
+    return from_wire(message.topic, message.partition, stored)
 
 
 def _limit_repeats() -> None:
