@@ -117,7 +117,7 @@ SPOOL_QUARANTINED: Final = _counter("spool_quarantined", "Damaged spool records 
 # --- follow-up: the consumer -----------------------------------------------------------------------------------------
 
 EVENT_TO_TASK_SECONDS: Final = _histogram(
-    "event_to_task_seconds", "From the receipt of a message until its effect is committed.", _SECONDS_LONG, "feed"
+    "event_to_task_seconds", "From the receipt of a message until its effect is committed.", SECONDS_LONG, "feed"
 )
 CONSUMER_PROCESSED: Final = _counter(
     "consumer_processed", "Records committed, by the outcome each had then.", "outcome"

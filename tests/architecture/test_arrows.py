@@ -19,7 +19,7 @@ def watch(event, args):
         effects.append(f"open {args[0]} {args[1]}")
 # Libraries probe the machine when they are imported; that is theirs. Ours come after.
 import alembic, apscheduler.schedulers.asyncio, fastapi, holidays, jinja2, msgspec, rich.live, sqlalchemy, structlog
-import uvicorn, yaml, aiokafka, prometheus_client, psycopg
+import uvicorn, yaml, aiokafka, prometheus_client, psycopg, faust.transport.drivers.aiokafka
 handlers = list(logging.root.handlers)
 sys.addaudithook(watch)
 import schemas, services
