@@ -57,6 +57,8 @@ class FollowupWorker:
         self._group = group
         self._apply = build_apply(engine, clock, closures=closures)
         self._blocked: str | None = STARTING
+        self.reached = asyncio.Event()
+        """Set once the log answers and the consumer begins."""
         self.progress = Progress(clock, _task_seconds(metrics))
         _provide(metrics, self.progress)
 
@@ -85,6 +87,7 @@ class FollowupWorker:
                 self._connection, group=self._group, delivery=delivery, observer=self.progress, log=self._log
             )
             self._blocked = None
+            self.reached.set()
             await worker.run(stop)
         finally:
             work.shutdown(wait=False)
