@@ -62,6 +62,8 @@ def _histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -
     return Metric(name=f"afterstay_{name}", kind="histogram", help=text, labels=labels, buckets=buckets)
 
 
+_PLACE: Final = ("group", "topic", "partition")
+
 # --- every process ---------------------------------------------------------------------------------------------------
 
 BUILD_INFO: Final = _gauge("build_info", "Always 1; the release that runs.", "version", "process")
@@ -132,6 +134,32 @@ CONSUMER_LOST: Final = _counter(
     "consumer_records_lost", "Records that retention took before anybody applied them: an alarm."
 )
 CONSUMER_IDLE_SECONDS: Final = _gauge("consumer_idle_seconds", "How long ago a batch was last committed.")
+# --- lag, seen from outside the consumer -----------------------------------------------------------------------------
+
+OLDEST_UNPROCESSED_AGE: Final = _gauge(
+    "oldest_unprocessed_age_seconds", "How long the oldest message that is not consumed has been waiting.", *_PLACE
+)
+CONSUMER_LAG: Final = _gauge("consumer_lag", "Records that are not consumed, of those that can still be read.", *_PLACE)
+CONSUMER_STATUS: Final = _gauge(
+    "consumer_status", "1 for the word that fits (docs/reference/lag.md).", *_PLACE, "status"
+)
+DATA_LOST_RECORDS: Final = _gauge(
+    "data_lost_records", "Offsets that retention deleted before the group read them: an alarm above 0.", *_PLACE
+)
+RETENTION_USED: Final = _gauge(
+    "retention_used_ratio", "Age of the oldest unread record by the topic's retention; at 1 it is deleted.", *_PLACE
+)
+CATCH_UP_SECONDS: Final = _gauge(
+    "catch_up_seconds", "Until nothing waits, at the present rates; absent while the lag does not fall.", *_PLACE
+)
+LAG_CLOCK_SKEW: Final = _gauge(
+    "clock_skew_seconds", "How far the oldest unread record's time lies ahead of the observer's clock.", *_PLACE
+)
+LAG_OBSERVER_UP: Final = _gauge("lag_observer_up", "1 if the last look was taken; at 0 the figures are absent.")
+KAFKA_CONSUMERGROUP_LAG: Final = Metric(
+    name="kafka_consumergroup_lag", kind="gauge", labels=("consumergroup", "topic", "partition"),
+    help="As kafka_exporter serves it, for dashboards that exist.",
+)  # fmt: skip
 
 ALL: Final = tuple(value for value in list(globals().values()) if isinstance(value, Metric))
 

@@ -11,9 +11,11 @@ from aiokafka.admin import RecordsToDelete
 
 from services.runtime.clock import SystemClock, to_timestamp_us
 from services.runtime.errors import Transient
+from services.runtime.eventlog.kafka import lag_watch
 from services.runtime.eventlog.kafka.connection import KafkaConnection
 from services.runtime.eventlog.kafka.groups import KafkaGroupPositions
 from services.runtime.eventlog.kafka.lag_parts import KafkaLagParts
+from services.runtime.eventlog.kafka.lag_watch import LagWatch
 from services.runtime.eventlog.kafka.members import KafkaGroupMembers
 from services.runtime.eventlog.kafka.publisher import KafkaPublisher
 from services.runtime.eventlog.kafka.subscriber import KafkaSubscriber
@@ -177,3 +179,30 @@ async def test_a_broker_that_is_away_is_said_and_looked_at_again_when_it_is_back
         stop.set()
         await running
         await parts.close()
+
+
+async def test_a_watch_starts_without_a_broker_and_shows_figures_once_there_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lag_watch, "RECONNECT_S", 0.1)
+    brokers = Brokers(tmp_path / "broker").start()
+    topic = await fresh_topic(brokers.bootstrap)
+    brokers.stop()
+    watch = LagWatch(
+        KafkaConnection(bootstrap=brokers.bootstrap),
+        client_id="observer",
+        group="followup",
+        topic=topic,
+        clock=SystemClock(),
+        look_every_s=0.05,
+    )
+    stop = asyncio.Event()
+    running = asyncio.create_task(watch.run(stop))
+    await asyncio.to_thread(brokers.start)
+    try:
+        await until(lambda: len(watch.rows()) == 4)
+        stop.set()
+        await running
+    finally:
+        brokers.stop()
+    assert watch.rows() == ()
