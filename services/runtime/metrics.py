@@ -134,6 +134,7 @@ CONSUMER_LOST: Final = _counter(
     "consumer_records_lost", "Records that retention took before anybody applied them: an alarm."
 )
 CONSUMER_IDLE_SECONDS: Final = _gauge("consumer_idle_seconds", "How long ago a batch was last committed.")
+
 # --- lag, seen from outside the consumer -----------------------------------------------------------------------------
 
 OLDEST_UNPROCESSED_AGE: Final = _gauge(
