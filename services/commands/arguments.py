@@ -40,6 +40,19 @@ class Arguments(argparse.Namespace):
     # processes
     ops_host: str
     ops_port: int
+    mllp_host: str
+    tls_cert: Path | None
+    tls_key: Path | None
+    tls_client_ca: Path | None
+    tls_any_client: bool
+    plaintext_beyond_loopback: bool
+    allow_from: Sequence[str]
+    connections_max: int
+    connections_per_peer: int
+    messages_per_peer: float | None
+    frame_bytes_max: int
+    frame_timeout: float
+    idle_timeout: float
     spool: Path
     spool_max: int
     canary_to: tuple[str, int] | None

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Final
 
 from services.commands.argument_types import address, megabytes, port
+from services.commands.door_flags import add_door
 from services.commands.flags import (
     HTTP_PORT,
-    MLLP_PORT,
     add_closures,
     add_config,
     add_data,
@@ -55,10 +55,7 @@ def declare_ingest(verbs: "Verbs[Parser]") -> None:
         help=f"how much it may hold before answers are held back (default: {SPOOL_MB_MAX})",
     )  # fmt: skip
     add_feeds(verb)
-    verb.add_setting(
-        "--mllp-port", metavar="N", read=port, default=MLLP_PORT,
-        help=f"MLLP port; 0 for any free one (default: {MLLP_PORT})",
-    )  # fmt: skip
+    add_door(verb)
     add_ops(verb, "ingest")
 
 
