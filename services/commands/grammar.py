@@ -31,6 +31,7 @@ from services.commands.flags import (
 )
 from services.commands.parser import Parser, RootParser, Verbs, add_family, add_verb
 from services.commands.process_grammar import (
+    declare_followup,
     declare_ingest,
     declare_migrate,
     declare_run,
@@ -61,7 +62,7 @@ def build_parser(environ: Mapping[str, str]) -> Parser:
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     verbs = parser.add_subparsers(metavar="VERB", title="verbs", parser_class=Parser)
     for declare in (
-        declare_run, declare_ingest, declare_scheduler, declare_web, declare_migrate,
+        declare_run, declare_ingest, declare_followup, declare_scheduler, declare_web, declare_migrate,
         _panel, _status, _lag, _trace, _tasks, _review, _dlq, _protocols, _send, _simulate, _demo, _doctor,
     ):  # fmt: skip
         declare(verbs)

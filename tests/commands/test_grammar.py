@@ -15,9 +15,9 @@ VERBS = verbs()
 
 def test_every_verb_of_the_interface_is_there() -> None:
     assert set(VERBS) == {
-        "run", "ingest", "scheduler", "web", "migrate", "panel import", "status", "lag", "trace", "tasks ls", "tasks show",
-        "tasks claim", "tasks attempt", "tasks complete", "review ls", "dlq ls", "dlq show", "dlq replay", "dlq discard",
-        "protocols due", "send", "simulate", "demo", "doctor",
+        "run", "ingest", "followup", "scheduler", "web", "migrate", "panel import", "status", "lag", "trace",
+        "tasks ls", "tasks show", "tasks claim", "tasks attempt", "tasks complete", "review ls", "dlq ls", "dlq show",
+        "dlq replay", "dlq discard", "protocols due", "send", "simulate", "demo", "doctor",
     }  # fmt: skip
 
 
@@ -35,7 +35,7 @@ def test_every_flag_has_a_typed_name_and_a_help(words: str) -> None:
             assert action.help, action
 
 
-@pytest.mark.parametrize("words", set(VERBS) - {"run", "ingest", "scheduler", "web"})
+@pytest.mark.parametrize("words", set(VERBS) - {"run", "ingest", "followup", "scheduler", "web"})
 def test_every_verb_prints_json_if_asked(words: str) -> None:
     assert "--json" in flags_of(VERBS[words])
 
