@@ -49,10 +49,10 @@ def test_beyond_this_machine_there_is_tls_and_certificates_on_both_sides(host: s
         ({"host": "a" * 300}, "is no address and no name"),
         ({"allow_from": ("192.0.2.1/24",)}, "--allow-from '192.0.2.1/24' is no address and no network"),
         ({"allow_from": ("hospital",)}, "--allow-from 'hospital'"),
-        ({"messages_per_peer_s": -1.0}, "messages_per_peer_s is -1 and has to be more than 0"),
-        ({"limits": ServerLimits(idle_timeout_s=0.0)}, "idle_timeout_s is 0 and has to be more than 0"),
-        ({"limits": ServerLimits(connections_max=8)}, "connections_per_peer_max is 64 and connections_max only 8"),
-        ({"limits": ServerLimits(frame_bytes_max=2**24)}, "frame_bytes_max is 16777216"),
+        ({"messages_per_peer_s": -1.0}, "--messages-per-peer -1 has to be more than 0"),
+        ({"limits": ServerLimits(idle_timeout_s=0.0)}, "--idle-timeout 0 has to be more than 0"),
+        ({"limits": ServerLimits(connections_max=8)}, "--connections-per-peer 64 is more than --connections-max 8"),
+        ({"limits": ServerLimits(frame_bytes_max=2**24)}, "--frame-bytes-max 16777216"),
     ],
 )
 def test_what_is_wrong_is_said_with_what_to_do(wrong: dict[str, object], words: str, tmp_path: Path) -> None:

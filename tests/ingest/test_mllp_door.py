@@ -150,8 +150,8 @@ async def test_the_metrics_of_a_door_are_what_it_counts(place: ServerFiles) -> N
         peer = await stand.connect(client_context(issue("mercy.test")))
         peer.frame(MESSAGE)
         await peer.answers(1)
+        stranger = await stand.connect(client_context(None))
         with pytest.raises(ssl.SSLError):
-            stranger = await stand.connect(client_context(None))
             await stranger.answers(1)
         await until(lambda: door.stats.handshakes_failed)
         senders.allow(LISTED, None)

@@ -6,7 +6,7 @@ import pytest
 
 from services.ingest.feeds import FeedProfile, Feeds, certificate_name
 from services.ingest.mllp.inbound import PeerIdentity
-from services.ingest.senders import NOBODY, Senders
+from services.ingest.senders import NOBODY, Senders, read_names, write_names
 
 UTC = ZoneInfo("UTC")
 
@@ -93,3 +93,11 @@ def test_the_last_certificate_of_each_feed_is_remembered_by_its_end() -> None:
 )
 def test_a_certificate_is_listed_by_its_kind_of_name_and_the_whole_name(text: str, name: str | None) -> None:
     assert certificate_name(text) == name
+
+
+def test_who_sent_it_is_known_from_the_header_of_its_record() -> None:
+    sent = PeerIdentity(
+        names=frozenset({"sha256:00", "cn:müller adt", "dns:a"}), fingerprint="sha256:00", expires_at=5.0
+    )
+    known = read_names(write_names(sent))
+    assert (known.names, known.fingerprint) == (sent.names, sent.fingerprint)

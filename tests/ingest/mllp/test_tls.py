@@ -256,8 +256,7 @@ async def test_the_first_message_may_come_in_one_piece_with_the_end_of_the_hands
         raw = await stand.reach()
         peer = Together(raw._reader, raw.writer)
         shaking = asyncio.ensure_future(peer.shake(sender_tls()))
-        while not peer.held:
-            await asyncio.sleep(0)
+        await until(lambda: peer.held)
         peer.let_go()
         await shaking
         peer.frame(b"MSH|1", b"MSH|2")
