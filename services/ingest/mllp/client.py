@@ -56,10 +56,11 @@ class MllpClient:
         port: int,
         *,
         tls: ssl.SSLContext | None = None,
+        tls_name: str | None = None,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         answer_timeout_s: float = ANSWER_TIMEOUT_S,
     ) -> Self:
-        """Open a connection, with TLS where its context is given (`client_context`).
+        """Open a connection, with TLS where its context is given (`client_context`), to who has the name or the host's.
 
         Raises:
             MllpClientError: nobody listens there, not in time, or not with a certificate that we trust.
@@ -67,15 +68,17 @@ class MllpClient:
         peer = f"{host}:{port}"
         try:
             async with asyncio.timeout(connect_timeout_s):
-                _, protocol = await asyncio.get_running_loop().create_connection(_ClientProtocol, host, port, ssl=tls)
+                _, protocol = await asyncio.get_running_loop().create_connection(
+                    _ClientProtocol, host, port, ssl=tls, server_hostname=tls_name
+                )
         except TimeoutError:
             raise MllpClientError(
                 f"{peer} did not take the connection within {connect_timeout_s:g} s: check address and firewall"
             ) from None
         except ssl.SSLCertVerificationError as error:
             raise MllpClientError(
-                f"the certificate of {peer} is not to be trusted ({error.verify_message}): check the authorities given, "
-                "and that the name is one that the certificate is for"
+                f"the certificate of {peer} is not to be trusted ({error.verify_message}): check the authorities "
+                "given, and that the certificate is for this name"
             ) from error
         except ssl.SSLError as error:
             raise MllpClientError(
@@ -189,8 +192,8 @@ class _ClientProtocol(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self.failure is None and isinstance(exc, ssl.SSLError):
             self.failure = (
-                f"the listener refused our certificate or our TLS ({exc.reason}): give a certificate that it trusts; the "
-                "message is not acknowledged"
+                f"the listener refused our certificate or our TLS ({exc.reason}): give a certificate that it trusts; "
+                "the message is not acknowledged"
             )
         elif self.failure is None:
             how = "closed" if exc is None else f"lost ({exc})"
