@@ -26,6 +26,7 @@ from schemas.topics import ADT_EVENTS
 from services.commands.data_source import DataSource
 from services.commands.status import read_status
 from services.followup.usecases.status import Status
+from services.runtime.database import database_url
 from services.runtime.eventlog.embedded.reader import LogReader
 from services.runtime.eventlog.port import Record
 from tests.system.senders import Address, Answer, send_each
@@ -77,14 +78,45 @@ def afterstay(*words: object, within_s: float = START_WITHIN_S) -> Said:
     return Said(code=done.returncode, out=done.stdout.decode(), err=done.stderr.decode())
 
 
-class Service:
+class Interface:
+    """The web interface of whatever runs, as a client sees it."""
+
+    http = ""
+
+    def get(self, path: str, **query: str) -> httpx.Response:
+        """Ask the web interface."""
+        return httpx.get(f"{self.http}{path}", params=query, timeout=PATIENCE_S, trust_env=False)
+
+    def post(self, path: str, **body: object) -> httpx.Response:
+        """Change something through the web interface."""
+        return httpx.post(f"{self.http}{path}", json=body, timeout=PATIENCE_S, trust_env=False)
+
+    def tasks(self, *, is_open: bool = True) -> list[dict[str, Any]]:
+        """Return the tasks on the worklist, page by page."""
+        items: list[dict[str, Any]] = []
+        more: dict[str, str] = {}
+        while True:
+            page = self.get("/api/v1/tasks", open=str(is_open).lower(), limit="500", **more).raise_for_status().json()
+            items += page["items"]
+            if page["next_cursor"] is None:
+                return items
+            more = {"cursor": page["next_cursor"]}
+
+    def tasks_of(self, patient_id: str, *, is_open: bool = True) -> dict[str, dict[str, Any]]:
+        """Return the tasks of one patient by kind; two of a kind are an error."""
+        found = [task for task in self.tasks(is_open=is_open) if task["patient"]["id"] == patient_id]
+        by_kind = {task["kind"]: task for task in found}
+        assert len(by_kind) == len(found), found
+        return by_kind
+
+
+class Service(Interface):
     """One data folder and the `run` on it; a context manager that starts it and always ends it."""
 
     def __init__(self, folder: Path, *, feeds: str | None = None, log_level: str = "info") -> None:
         folder.mkdir(exist_ok=True)
         self.data = folder / "data"
         self.mllp: Address = ("", 0)
-        self.http = ""
         self._folder = folder
         self._log_level = log_level
         self._feeds: Path | None = None
@@ -189,6 +221,11 @@ class Service:
         """Run another verb on its data folder."""
         return afterstay(*words, "--data", self.data)
 
+    @property
+    def database_address(self) -> str:
+        """Address of its database."""
+        return database_url(self.data)
+
     def status(self) -> Any:
         """Return what `status --json` says; its books must balance."""
         said = self.run("status", "--json")
@@ -205,32 +242,6 @@ class Service:
         books = until(lambda: books if (books := self.books()).pending == 0 else None, within_s)
         assert books.balanced, books.problems
         return books
-
-    def get(self, path: str, **query: str) -> httpx.Response:
-        """Ask the web interface."""
-        return httpx.get(f"{self.http}{path}", params=query, timeout=PATIENCE_S, trust_env=False)
-
-    def post(self, path: str, **body: object) -> httpx.Response:
-        """Change something through the web interface."""
-        return httpx.post(f"{self.http}{path}", json=body, timeout=PATIENCE_S, trust_env=False)
-
-    def tasks(self, *, is_open: bool = True) -> list[dict[str, Any]]:
-        """Return the tasks on the worklist, page by page."""
-        items: list[dict[str, Any]] = []
-        more: dict[str, str] = {}
-        while True:
-            page = self.get("/api/v1/tasks", open=str(is_open).lower(), limit="500", **more).raise_for_status().json()
-            items += page["items"]
-            if page["next_cursor"] is None:
-                return items
-            more = {"cursor": page["next_cursor"]}
-
-    def tasks_of(self, patient_id: str, *, is_open: bool = True) -> dict[str, dict[str, Any]]:
-        """Return the tasks of one patient by kind; two of a kind are an error."""
-        found = [task for task in self.tasks(is_open=is_open) if task["patient"]["id"] == patient_id]
-        by_kind = {task["kind"]: task for task in found}
-        assert len(by_kind) == len(found), found
-        return by_kind
 
     # What it leaves
 

@@ -18,8 +18,6 @@ from services.ingest.mllp.observation import HandshakeFailure
 
 CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
 """Of TLS 1.2 (RFC 9325 §4.2). All of TLS 1.3 are such by themselves."""
-NAMES_MAX: Final = 20
-"""Names read of one certificate: they go into the log with each message. One with more is listed by its fingerprint."""
 REVOCATION_MARK: Final = b"-----BEGIN X509 CRL-----"
 
 # OpenSSL's words for what it found wrong. Those of a certificate are numbers of X509_verify_cert_error_string(3).
@@ -76,42 +74,32 @@ def server_context(files: TlsFiles) -> ssl.SSLContext:
     context.set_ciphers(CIPHERS)
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_TICKET | ssl.OP_CIPHER_SERVER_PREFERENCE
     context.num_tickets = 0
-    load_certificate(context, files.certificate, files.key)
+    _load_certificate(context, files)
     if files.client_ca is not None:
-        load_authorities(context, files.client_ca)
+        _load_authorities(context, files.client_ca)
         context.verify_mode = ssl.CERT_REQUIRED
     return context
 
 
-def load_certificate(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
-    """Take a certificate and its key to show.
-
-    Raises:
-        TlsFilesError: they cannot be used.
-    """
-    for path in (certificate, key):
+def _load_certificate(context: ssl.SSLContext, files: TlsFiles) -> None:
+    for path in (files.certificate, files.key):
         read_file(path)  # OpenSSL does not say which of the two is missing
     try:
-        context.load_cert_chain(certificate, key, password=_refuse_password)
+        context.load_cert_chain(files.certificate, files.key, password=_refuse_password)
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
-            raise TlsFilesError(f"the key {key} is not that of the certificate {certificate}") from error
+            raise TlsFilesError(f"the key {files.key} is not that of the certificate {files.certificate}") from error
         raise TlsFilesError(
-            f"{certificate} and {key} are not a certificate and its key in PEM ({error.reason or 'no PEM'})"
+            f"{files.certificate} and {files.key} are not a certificate and its key in PEM ({error.reason or 'no PEM'})"
         ) from error
     except _EncryptedKeyError as error:
         raise TlsFilesError(
-            f"the key {key} is encrypted, and nobody is there to type its password: store it without one, "
+            f"the key {files.key} is encrypted, and nobody is there to type its password: store it without one, "
             "readable by the service alone"
         ) from error
 
 
-def load_authorities(context: ssl.SSLContext, path: Path) -> None:
-    """Take authorities to trust, and heed their revocation lists where there are any.
-
-    Raises:
-        TlsFilesError: there are none.
-    """
+def _load_authorities(context: ssl.SSLContext, path: Path) -> None:
     content = read_file(path)
     try:
         context.load_verify_locations(cafile=path)
@@ -119,8 +107,8 @@ def load_authorities(context: ssl.SSLContext, path: Path) -> None:
         raise TlsFilesError(f"{path} holds no certificates in PEM ({error.reason or 'no PEM'})") from error
     if not context.cert_store_stats()["x509_ca"]:
         raise TlsFilesError(
-            f"{path} holds no certificate of an authority (basicConstraints CA): give the one that issued the "
-            "certificates to be trusted"
+            f"{path} holds no certificate of an authority (basicConstraints CA): give the one that issues the "
+            "senders' certificates"
         )
     if REVOCATION_MARK in content:
         context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
@@ -163,12 +151,13 @@ def identity_of(tls: ssl.SSLObject) -> PeerIdentity | None:
     if encoded is None or not stated:  # without having been verified, a certificate states nothing
         return None
     fingerprint = f"sha256:{hashlib.sha256(encoded).hexdigest()}"
-    named = [("cn", value) for part in stated.get("subject", ()) for name, value in part if name == "commonName"]
+    common = [value for part in stated.get("subject", ()) for name, value in part if name == "commonName"]
     kinds = {"DNS": "dns", "URI": "uri"}
-    named += [(kinds[kind], value) for kind, value in stated.get("subjectAltName", ()) if kind in kinds]
-    names = [f"{kind}:{' '.join(value.lower().split())}" for kind, value in named[:NAMES_MAX]]
+    alternative = [
+        f"{kinds[kind]}:{value.lower()}" for kind, value in stated.get("subjectAltName", ()) if kind in kinds
+    ]
     return PeerIdentity(
-        names=frozenset((fingerprint, *names)),
+        names=frozenset((fingerprint, *alternative, *(f"cn:{value.strip().lower()}" for value in common))),
         fingerprint=fingerprint,
         expires_at=float(ssl.cert_time_to_seconds(stated["notAfter"])),
     )

@@ -11,11 +11,10 @@ import asyncio
 import random
 import threading
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
-from msgspec.structs import replace
 
 from services.runtime.errors import AfterstayError, Permanent, Transient
 from services.runtime.eventlog.port import (
