@@ -22,6 +22,9 @@ RAW_HEADER: Final = "raw"
 """Record header: the message's bytes exactly as received."""
 ACK_HEADER: Final = "ack"
 """Record header: the acknowledgement code decided for the message (HL7 table 0008), ASCII."""
+SENDER_HEADER: Final = "sender"
+"""Record header: what the certificate of its connection can be listed by (`feeds.yaml`), one name a line, UTF-8; left
+out where no certificate was asked for."""
 
 Kind = Literal[
     "admitted",

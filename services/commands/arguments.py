@@ -105,6 +105,9 @@ class Arguments(argparse.Namespace):
     to: tuple[str, int]
     verbose: bool
     timeout: float
+    tls: bool
+    tls_ca: Path | None
+    tls_name: str | None
     # simulate, demo
     seed: int
     patients: int | None

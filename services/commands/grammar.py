@@ -262,6 +262,15 @@ def _send(verbs: "Verbs[Parser]") -> None:
     verb.add_argument(
         "--timeout", metavar="SECONDS", type=seconds, default=SEND_TIMEOUT_S, help="longest wait for an answer"
     )
+    verb.add_argument(
+        "--tls", action="store_true", help="over TLS, trusting this machine's authorities; any --tls-… turns it on too"
+    )
+    verb.add_argument("--tls-ca", metavar="FILE", type=Path, help="PEM of the authorities that the listener's is of")
+    verb.add_argument("--tls-name", metavar="NAME", help="the name its certificate is for (default: the host of --to)")
+    verb.add_argument(
+        "--tls-cert", metavar="FILE", type=Path, help="PEM of our own certificate, where one is asked for"
+    )
+    verb.add_argument("--tls-key", metavar="FILE", type=Path, help="PEM of its key (default: in the same file)")
     verb.add_argument("-v", "--verbose", action="store_true", help="show each answer as received")
     add_json(verb)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import ssl
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import aclosing
@@ -14,8 +15,9 @@ from services.commands.exit_codes import OK, REFUSED
 from services.commands.output import shown, write_json, write_text
 from services.ingest.hl7.delimiters import Hl7SyntaxError
 from services.ingest.hl7.message import Message, parse
-from services.ingest.mllp.client import MllpClient, MllpClientError
+from services.ingest.mllp.client import MllpClient, MllpClientError, client_context
 from services.ingest.mllp.frame import START_BLOCK, Frame, FrameDecoder, FramingError, encode_frame
+from services.ingest.mllp.tls import TlsFilesError
 from services.runtime.errors import Permanent, Transient
 
 FRAME_BYTES_MAX: Final = 64 * 1_048_576
@@ -105,13 +107,25 @@ def _read_messages(name: str) -> Iterator[Outgoing]:
 async def _send(outgoing: Sequence[Outgoing], arguments: Arguments, answered: list[Answered]) -> None:
     host, port = arguments.to
     payloads = (one.payload for one in outgoing)
-    connected = MllpClient.connect(host, port, answer_timeout_s=arguments.timeout)
+    connected = MllpClient.connect(
+        host, port, tls=_tls(arguments), tls_name=arguments.tls_name, answer_timeout_s=arguments.timeout
+    )
     async with await connected as client, aclosing(client.send_many(payloads, window=1)) as answers:
         for message in outgoing:
             answer = _read_answer(message, await anext(answers), verbose=arguments.verbose)
             answered.append(answer)
             if not arguments.json:
                 _write_answer(answer)
+
+
+def _tls(arguments: Arguments) -> ssl.SSLContext | None:
+    given = (arguments.tls, arguments.tls_ca, arguments.tls_name, arguments.tls_cert, arguments.tls_key)
+    if not any(given):
+        return None
+    try:
+        return client_context(arguments.tls_ca, certificate=arguments.tls_cert, key=arguments.tls_key)
+    except TlsFilesError as error:
+        raise Permanent("tls-files-invalid", f"{error}; nothing was sent") from error
 
 
 def _read_answer(message: Outgoing, raw: bytes, *, verbose: bool) -> Answered:

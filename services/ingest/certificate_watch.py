@@ -10,6 +10,7 @@ somebody asks (SIGHUP).
 
 import asyncio
 import hashlib
+import re
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from services.runtime.log import Logger
 
 LOOK_EVERY_S: Final = 2.0
 """Three small files; so new ones are in use at most five seconds after the last was written."""
+_PEM: Final = re.compile("-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,11 +45,12 @@ def load(files: TlsFiles) -> Loaded:
     """
     digest = _digest(files)
     context = server_context(files)
-    own = read_file(files.certificate).decode("ascii", "replace")
-    begin = own.find("-----BEGIN CERTIFICATE-----")
-    end_mark = "-----END CERTIFICATE-----"
-    first = own[begin : own.index(end_mark, begin) + len(end_mark)]  # of the chain, the one that is ours
-    return Loaded(context=context, expires_at=not_after(ssl.PEM_cert_to_DER_cert(first)), digest=digest)
+    own = _PEM.search(read_file(files.certificate).decode("ascii", "replace"))  # the first of the chain is ours
+    try:
+        expires_at = not_after(ssl.PEM_cert_to_DER_cert(own[0] if own else ""))
+    except ValueError as error:
+        raise TlsFilesError(f"{files.certificate} holds no certificate in PEM that can be read") from error
+    return Loaded(context=context, expires_at=expires_at, digest=digest)
 
 
 def _digest(files: TlsFiles) -> bytes:

@@ -24,6 +24,15 @@ PEER_MESSAGES_PER_S: Final = 1_000.0
 and a fraction of what one listener stores, so that one sender cannot keep the others waiting."""
 
 
+_FLAGS: Final = {
+    "connections_max": "--connections-max",
+    "connections_per_peer_max": "--connections-per-peer",
+    "messages_per_peer_s": "--messages-per-peer",
+    "frame_bytes_max": "--frame-bytes-max",
+    "frame_timeout_s": "--frame-timeout",
+    "idle_timeout_s": "--idle-timeout",
+}
+"""The limits that may be set from outside; the others are the tests' to change."""
 _IN_THE_CLEAR: Final = (
     "--mllp-host {host} can be reached from other machines, and patients' data must not cross a network in the clear: "
     "give --tls-cert, --tls-key and --tls-client-ca, or listen on 127.0.0.1; --plaintext-beyond-loopback if something "
@@ -140,16 +149,18 @@ class DoorSettings:
     def _limit_problems(self) -> list[str]:
         limits = self.limits
         values = {one.name: getattr(limits, one.name) for one in fields(limits)}
-        values["messages_per_peer_s"] = 1.0 if not self.messages_per_peer_s else self.messages_per_peer_s
-        problems = [f"{name} is {value:g} and has to be more than 0" for name, value in values.items() if value <= 0]
+        values["messages_per_peer_s"] = self.messages_per_peer_s or 1.0
+        problems = [
+            f"{_FLAGS.get(name, name)} {value:g} has to be more than 0" for name, value in values.items() if value <= 0
+        ]
         if limits.connections_per_peer_max > limits.connections_max:
             problems.append(
-                f"connections_per_peer_max is {limits.connections_per_peer_max} and connections_max only "
+                f"--connections-per-peer {limits.connections_per_peer_max} is more than --connections-max "
                 f"{limits.connections_max}: one address could take every place"
             )
         if limits.frame_bytes_max > limits.in_flight_bytes_max:
             problems.append(
-                f"frame_bytes_max is {limits.frame_bytes_max} and must not be over {limits.in_flight_bytes_max}, "
+                f"--frame-bytes-max {limits.frame_bytes_max} must not be over {limits.in_flight_bytes_max}, "
                 "which is what one connection may hold"
             )
         return problems

@@ -186,7 +186,7 @@ def certificate_name(text: str) -> str | None:
     True
     """
     kind, _, name = text.strip().lower().partition(":")
-    name = name.strip()
+    name = " ".join(name.split())
     if kind == "sha256":
         name = name.replace(":", "")
         return f"{kind}:{name}" if _SHA256.fullmatch(name) else None

@@ -19,12 +19,13 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, Protocol
 
-from schemas.events import ACK_HEADER, RAW_HEADER, AdtEvent, encode_event
+from schemas.events import ACK_HEADER, RAW_HEADER, SENDER_HEADER, AdtEvent, encode_event
 from schemas.topics import ADT_EVENTS, partition_of
 from services.ingest.hl7.ack import AckCode
 from services.ingest.mllp.frame import HEAD_BYTES_MAX
 from services.ingest.mllp.inbound import Answer, Inbound
 from services.ingest.reception import Decision, Reception
+from services.ingest.senders import write_names
 from services.runtime.clock import Clock, to_timestamp_us
 from services.runtime.errors import AfterstayError, Permanent
 from services.runtime.eventlog.port import NewRecord, Publisher, PublishOutcome
@@ -98,6 +99,11 @@ class _Passage:
     def on_done(self, outcome: PublishOutcome) -> None:
         """Hear what became of the record."""
         self._pipeline.hear(self, outcome)
+
+
+def _sender_header(inbound: Inbound) -> tuple[tuple[str, bytes], ...]:
+    """Return who sent it, as a record's headers hold it, so that it is known when the message is read anew."""
+    return () if inbound.identity is None else ((SENDER_HEADER, write_names(inbound.identity)),)
 
 
 class Pipeline:
@@ -186,6 +192,7 @@ class Pipeline:
             headers=(
                 (RAW_HEADER, passage.inbound.payload),
                 (ACK_HEADER, code.encode("ascii") if code else NOT_ANSWERED),
+                *_sender_header(passage.inbound),
             ),
             timestamp_us=to_timestamp_us(received_at),
         )

@@ -21,7 +21,7 @@ from services.ingest.hl7.delimiters import Hl7SyntaxError
 from services.ingest.hl7.message import Message, parse
 from services.ingest.mllp.inbound import Inbound
 from services.ingest.normalize import normalize, parked_event, refused_event
-from services.ingest.senders import Senders
+from services.ingest.senders import NOT_ALLOWED, Senders
 from services.runtime.clock import to_timestamp_us
 from services.runtime.log import get_logger
 
@@ -30,7 +30,6 @@ TOO_LARGE: Final = "frame-too-large"
 SEVERAL_MESSAGES: Final = "several-messages"
 NO_CONTROL_ID: Final = "control-id-missing"
 NORMALIZER_FAILED: Final = "normalizer-failed"
-NOT_ALLOWED: Final = "sender-not-allowed"
 
 _log = get_logger(__name__)
 

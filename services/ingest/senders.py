@@ -14,6 +14,7 @@ from typing import Final
 from services.ingest.feeds import FeedProfile, Feeds
 from services.ingest.mllp.inbound import PeerIdentity
 
+NOT_ALLOWED: Final = "sender-not-allowed"
 NOBODY: Final = "none"
 """In counts, where no feed names the sender."""
 
@@ -48,3 +49,15 @@ class Senders:
         if feed is not None and feed.certificates:
             return not names.isdisjoint(feed.certificates)
         return names.isdisjoint(self._listed)
+
+
+def write_names(identity: PeerIdentity) -> bytes:
+    """Return the names of a certificate as a record's header holds them."""
+    return "\n".join(sorted(identity.names)).encode()
+
+
+def read_names(header: bytes) -> PeerIdentity:
+    """Return who sent a record's message, as far as its header tells."""
+    names = frozenset(header.decode().splitlines())
+    fingerprint = next((name for name in names if name.startswith("sha256:")), "")
+    return PeerIdentity(names=names, fingerprint=fingerprint, expires_at=0.0)

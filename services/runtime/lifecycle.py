@@ -1,7 +1,7 @@
 """A process's start, its stop, and its one bridge from asynchronous shells to synchronous code.
 
 Promises:
-- SIGTERM and SIGINT ask for a drain; nothing else in the project touches signals.
+- SIGTERM and SIGINT ask for a drain, SIGHUP for a look at changed files; nothing else in the project touches signals.
 - A data folder has one owner. The claim is a `flock`, which the kernel drops when the owner and every process that
   inherited it are gone, however they went; the pid in the file is only there to be named to an operator.
 - Asynchronous code calls synchronous code through `in_thread` and nothing else (house style 9).
@@ -63,6 +63,20 @@ def stop_requested() -> Iterator[asyncio.Event]:
     finally:
         loop.remove_signal_handler(signal.SIGTERM)
         loop.remove_signal_handler(signal.SIGINT)
+
+
+@contextmanager
+def hangup_heard(take_up: Callable[[], None]) -> Iterator[None]:
+    """Call `take_up` on the loop's thread at each SIGHUP, which then does not end the process.
+
+    It is what service managers send when files that a process has read have changed (systemd: `ExecReload`).
+    """
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, take_up)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
 
 
 class FolderLock:

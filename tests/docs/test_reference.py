@@ -36,7 +36,7 @@ _KEBAB: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)+")
 _WORDS: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 _FOLLOWUP: Final = "services.followup"
-_INGEST: Final = ("normalize", "reception", "event_*", "hl7/*")
+_INGEST: Final = ("normalize", "reception", "senders", "event_*", "hl7/*")
 _OUTCOME_MODULES: Final = (
     *sorted(
         ".".join(path.relative_to(ROOT).with_suffix("").parts)

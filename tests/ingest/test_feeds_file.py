@@ -84,6 +84,7 @@ def test_an_anchor_can_be_shared() -> None:
     assert feeds.profiles[0].classes == feeds.profiles[1].classes
 
 
+NOT_LISTABLE = "is not dns:, uri: or cn: with a whole name, nor sha256: with 64 digits"
 FEED = "feeds:\n  - {name: a, sending_facility: A, zone: UTC%s}\n"
 CLASS_NAMES = "ACUTE, AMB, EMER, FLD, HH, IMP, LTC, NONAC, OBSENC, PRENC, PSYCH, REHAB, SNF, SS, VR"
 PROFILE_KEYS = "authority, certificates, charset, classes, dispositions, facilities, name, processing"
@@ -164,6 +165,19 @@ NOT_ADMITTED = "is none of P, T and D, nor one with a mode such as P^I"
                 f"2: processing 'P^Z' {NOT_ADMITTED}",
                 "2: a processing id has to be a text",
             ],
+        ),
+        (
+            FEED % ", certificates: [mercy.test, dns:*.mercy.test, [x]]",
+            [
+                f"2: certificate 'mercy.test' {NOT_LISTABLE}",
+                f"2: certificate 'dns:*.mercy.test' {NOT_LISTABLE}",
+                "2: a certificate has to be a text",
+            ],
+        ),
+        (FEED % ", certificates: dns:a.test", ["2: `certificates` has to be a list"]),
+        (
+            FEED % ", certificates: []",
+            ["2: `certificates` is empty, and nobody could send: leave it out, or list one"],
         ),
         (
             FEED % ", charset: KLINGON",
@@ -253,3 +267,10 @@ def test_any_text_gives_feeds_or_their_error(text: str) -> None:
     except FeedsError as error:
         told = str(error)
     assert told
+
+
+def test_the_certificates_of_a_feed_are_read_as_they_are_compared() -> None:
+    listed = ", certificates: ['DNS:ADT.Mercy.test', 'cn:Mercy Gateway', 'sha256:" + ":".join(["AB"] * 32) + "']"
+    (profile,) = read(FEED % listed).profiles
+    assert profile.certificates == {"dns:adt.mercy.test", "cn:mercy gateway", "sha256:" + "ab" * 32}
+    assert read(FEED % "").profiles[0].certificates == frozenset()

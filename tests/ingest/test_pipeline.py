@@ -11,11 +11,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from schemas.events import ACK_HEADER, RAW_HEADER, decode_event
+from schemas.events import ACK_HEADER, RAW_HEADER, SENDER_HEADER, decode_event
 from schemas.topics import ADT_EVENTS, partition_of
 from services.ingest import pipeline as module
 from services.ingest.feeds import FeedProfile, Feeds
-from services.ingest.mllp.inbound import Inbound
+from services.ingest.mllp.inbound import Inbound, PeerIdentity
 from services.ingest.pipeline import Pipeline
 from services.ingest.reception import Reception, control_ids
 from services.runtime.clock import FixedClock, to_timestamp_us
@@ -48,12 +48,24 @@ class Bench:
         )
         self.answers: dict[int, list[bytes | None]] = {}
 
-    def send(self, payload: bytes, *, oversized: bool = False, truncated: bool = False) -> int:
+    def send(
+        self,
+        payload: bytes,
+        *,
+        oversized: bool = False,
+        truncated: bool = False,
+        identity: PeerIdentity | None = None,
+    ) -> int:
         """Hand over a frame; return the number under which its answers are kept."""
         number = len(self.answers)
         answers = self.answers[number] = []
         inbound = Inbound(
-            payload=payload, peer="127.0.0.1:1", connection_id=1, oversized=oversized, truncated=truncated
+            payload=payload,
+            peer="127.0.0.1:1",
+            connection_id=1,
+            oversized=oversized,
+            truncated=truncated,
+            identity=identity,
         )
         self.pipeline(inbound, answers.append)
         return number
@@ -89,6 +101,16 @@ async def test_nothing_is_answered_before_it_is_durable() -> None:
     assert bench.answer_codes() == ["AA", "-"]
     bench.publisher.release()
     assert bench.answer_codes() == ["AA", "AA"]
+    bench.pipeline.close()
+
+
+async def test_the_record_holds_who_sent_it_where_that_is_known() -> None:
+    bench = Bench()
+    names = frozenset({"dns:adt.mercy.test", "sha256:00"})
+    bench.send(message("M1"), identity=PeerIdentity(names=names, fingerprint="sha256:00", expires_at=1.0))
+    await until(lambda: bench.publisher.records)
+    (record,) = bench.publisher.records
+    assert dict(record.headers)[SENDER_HEADER] == b"dns:adt.mercy.test\nsha256:00"
     bench.pipeline.close()
 
 

@@ -1,5 +1,6 @@
 """Goal: the right answer to every frame: code, control id, error, and an event that says why."""
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
@@ -13,8 +14,9 @@ from hypothesis import strategies as st
 from schemas.events import AdtEvent, decode_event, encode_event
 from services.ingest.feeds import FeedProfile, Feeds
 from services.ingest.hl7.message import Message, parse
-from services.ingest.mllp.inbound import Inbound
+from services.ingest.mllp.inbound import Inbound, PeerIdentity
 from services.ingest.reception import Decision, Reception, control_ids
+from services.ingest.senders import Senders
 from tests.support.adt import adt
 
 NOW = datetime(2026, 11, 24, 13, 30, tzinfo=UTC)
@@ -187,3 +189,62 @@ def test_any_segments_give_an_event(segments: list[str], trigger: str) -> None:
     assert decision.code == "AA"
     assert decision.event.intake.reason != "normalizer-failed"
     assert decode_event(encode_event(decision.event)) == decision.event
+
+
+# Who sends (fault B44)
+
+
+def receive_from(identity: PeerIdentity | None, payload: bytes, *, truncated: bool = False) -> tuple[Decision, Senders]:
+    feeds = Feeds((replace(MERCY, certificates=frozenset({"dns:adt.mercy.test"})),))
+    senders = Senders(feeds)
+    reception = Reception(feeds, control_ids=(f"OURS{number}" for number in count(1)), senders=senders)
+    inbound = Inbound(payload=payload, peer="127.0.0.1:1", connection_id=1, identity=identity, truncated=truncated)
+    return reception.receive(inbound, NOW), senders
+
+
+def identity_of(*names: str) -> PeerIdentity:
+    return PeerIdentity(names=frozenset(names), fingerprint="sha256:0", expires_at=1.0)
+
+
+def test_a_message_of_who_may_send_it_is_accepted() -> None:
+    decision, senders = receive_from(identity_of("dns:adt.mercy.test"), A01)
+    assert (decision.code, decision.event.intake.outcome, decision.event.feed) == ("AA", "accepted", "mercy")
+    assert not senders.refused
+
+
+@pytest.mark.parametrize("identity", [None, identity_of("dns:adt.lakeside.test")])
+def test_a_message_in_anothers_name_is_refused_recorded_counted_and_logged(
+    identity: PeerIdentity | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    decision, senders = receive_from(identity, A01)
+    assert (decision.code, field(decision.answer, "MSA", 1), field(decision.answer, "MSA", 2)) == ("AR", "AR", "M1")
+    assert (field(decision.answer, "ERR", 2), field(decision.answer, "ERR", 3)[:4]) == ("MSH^1^4", "103^")
+    event = decision.event
+    assert (event.intake.outcome, event.intake.reason) == ("unreadable", "sender-not-allowed")
+    assert event.feed is None, "a feed's figures are those of its own sender"
+    assert event.patient is None or event.patient == type(event.patient)()
+    assert senders.refused == {"mercy": 1}
+    (line,) = map(json.loads, capsys.readouterr().err.splitlines())
+    assert (line["event"], line["kind"], line["feed"], line["peer"]) == (
+        "sender_refused", "security", "mercy", "127.0.0.1:1",
+    )  # fmt: skip
+    assert line["certificate"] == (sorted(identity.names) if identity else None)
+    assert "dropped_keys" not in line
+
+
+def test_a_listed_certificate_may_not_send_as_a_sender_that_no_feed_names() -> None:
+    decision, senders = receive_from(identity_of("dns:adt.mercy.test"), A01.replace(b"EPIC", b"OTHER"))
+    assert (decision.code, decision.event.intake.reason) == ("AR", "sender-not-allowed")
+    assert senders.refused == {"none": 1}
+
+
+def test_a_message_in_anothers_name_that_was_broken_off_is_not_answered() -> None:
+    decision, senders = receive_from(None, A01[:-9], truncated=True)
+    assert (decision.code, decision.event.intake.reason, decision.answer) == (None, "frame-truncated", b"")
+    assert decision.event.feed is None
+    assert senders.refused == {"mercy": 1}
+
+
+def test_what_is_read_anew_is_not_asked_who_sent_it() -> None:
+    feed = replace(MERCY, certificates=frozenset({"dns:adt.mercy.test"}))
+    assert receive(A01, feed).code == "AA"

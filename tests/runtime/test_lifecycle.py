@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from services.runtime.errors import Permanent
-from services.runtime.lifecycle import LOCK_FILE, FolderLock, in_thread, is_owned, stop_requested
+from services.runtime.lifecycle import LOCK_FILE, FolderLock, hangup_heard, in_thread, is_owned, stop_requested
 
 # Takes the lock and says so; with "child" it first starts a process that inherits the lock and outlives it.
 OWNER = """
@@ -214,6 +214,18 @@ async def test_signals_are_given_back_afterwards() -> None:
     with stop_requested():
         assert signal.getsignal(signal.SIGTERM) is not before
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+async def test_a_hangup_is_heard_each_time_and_ends_nothing() -> None:
+    heard = asyncio.Event()
+    before = signal.getsignal(signal.SIGHUP)
+    with hangup_heard(heard.set):
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGHUP)
+            async with asyncio.timeout(20):
+                await heard.wait()
+            heard.clear()
+    assert signal.getsignal(signal.SIGHUP) is before
 
 
 # The bridge

@@ -5,13 +5,16 @@ lost connection, an answer nobody asked for) the client says so, closes, and giv
 """
 
 import asyncio
+import ssl
 from collections import deque
 from collections.abc import AsyncGenerator, Iterable
 from itertools import islice
+from pathlib import Path
 from types import TracebackType
 from typing import NoReturn, Self, cast
 
 from services.ingest.mllp.frame import Frame, FrameDecoder, Junk, encode_frame
+from services.ingest.mllp.tls import load_authorities, load_certificate
 
 CONNECT_TIMEOUT_S = 10.0
 ANSWER_TIMEOUT_S = 30.0  # the listener holds an answer for up to 10 s when the disk is slow (DESIGN §2)
@@ -20,6 +23,22 @@ WINDOW_MAX = 64  # messages under way at once in `send_many`: enough to fill a g
 
 class MllpClientError(Exception):
     """The exchange failed: the message says what happened and what to do. Unanswered messages may be sent again."""
+
+
+def client_context(ca: Path | None, *, certificate: Path | None = None, key: Path | None = None) -> ssl.SSLContext:
+    """Return what to connect with: the authorities of listeners (None: this machine's), and our own certificate.
+
+    Raises:
+        TlsFilesError: a file cannot be used.
+    """
+    context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH)
+    if ca is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        load_authorities(context, ca)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if certificate is not None:
+        load_certificate(context, certificate, key or certificate)
+    return context
 
 
 class MllpClient:
@@ -36,22 +55,35 @@ class MllpClient:
         host: str,
         port: int,
         *,
+        tls: ssl.SSLContext | None = None,
+        tls_name: str | None = None,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         answer_timeout_s: float = ANSWER_TIMEOUT_S,
     ) -> Self:
-        """Open a connection.
+        """Open a connection, with TLS where its context is given (`client_context`), to who has the name or the host's.
 
         Raises:
-            MllpClientError: nobody listens there, or not in time.
+            MllpClientError: nobody listens there, not in time, or not with a certificate that we trust.
         """
         peer = f"{host}:{port}"
         try:
             async with asyncio.timeout(connect_timeout_s):
-                _, protocol = await asyncio.get_running_loop().create_connection(_ClientProtocol, host, port)
+                _, protocol = await asyncio.get_running_loop().create_connection(
+                    _ClientProtocol, host, port, ssl=tls, server_hostname=tls_name
+                )
         except TimeoutError:
             raise MllpClientError(
                 f"{peer} did not take the connection within {connect_timeout_s:g} s: check address and firewall"
             ) from None
+        except ssl.SSLCertVerificationError as error:
+            raise MllpClientError(
+                f"the certificate of {peer} is not to be trusted ({error.verify_message}): check the authorities "
+                "given, and that the certificate is for this name"
+            ) from error
+        except ssl.SSLError as error:
+            raise MllpClientError(
+                f"{peer} and we do not agree on TLS ({error.reason or error}): check that this port speaks TLS"
+            ) from error
         except OSError as error:
             raise MllpClientError(
                 f"cannot connect to {peer} ({error.strerror or error}): check that the listener runs there"
@@ -158,7 +190,12 @@ class _ClientProtocol(asyncio.Protocol):
         self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self.failure is None:
+        if self.failure is None and isinstance(exc, ssl.SSLError):
+            self.failure = (
+                f"the listener refused our certificate or our TLS ({exc.reason}): give a certificate that it trusts; "
+                "the message is not acknowledged"
+            )
+        elif self.failure is None:
             how = "closed" if exc is None else f"lost ({exc})"
             self.failure = f"the connection was {how} before the answer: the message is not acknowledged; send it again"
         self.closed.set()

@@ -7,8 +7,10 @@ recognized here is junk like any other and ends at the junk limit or the header 
 from services.ingest.mllp.frame import START_BLOCK
 from services.ingest.mllp.observation import CloseReason
 
+# RFC 8446 §5.1: handshake record, legacy version 3.x. What follows is random and lists extension 0x0B in nearly every
+# hello, so a start byte in it says nothing.
+_TLS_OPENING = b"\x16\x03"
 _OPENINGS = (
-    (b"\x16\x03", CloseReason.TALKS_TLS),  # RFC 8446 §5.1: handshake record, legacy version 3.x
     (b"GET ", CloseReason.TALKS_HTTP),
     (b"POST ", CloseReason.TALKS_HTTP),
     (b"PUT ", CloseReason.TALKS_HTTP),
@@ -23,6 +25,8 @@ _OPENINGS = (
 
 def recognize_foreign(first_read: bytes) -> CloseReason | None:
     """Name the protocol of a connection's first bytes; None when there is a start byte or nothing is certain."""
+    if first_read.startswith(_TLS_OPENING):
+        return CloseReason.TALKS_TLS
     if START_BLOCK in first_read:
         return None
     return next((reason for opening, reason in _OPENINGS if first_read.startswith(opening)), None)

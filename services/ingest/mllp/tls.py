@@ -18,6 +18,8 @@ from services.ingest.mllp.observation import HandshakeFailure
 
 CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
 """Of TLS 1.2 (RFC 9325 §4.2). All of TLS 1.3 are such by themselves."""
+NAMES_MAX: Final = 20
+"""Names read of one certificate: they go into the log with each message. One with more is listed by its fingerprint."""
 REVOCATION_MARK: Final = b"-----BEGIN X509 CRL-----"
 
 # OpenSSL's words for what it found wrong. Those of a certificate are numbers of X509_verify_cert_error_string(3).
@@ -74,32 +76,42 @@ def server_context(files: TlsFiles) -> ssl.SSLContext:
     context.set_ciphers(CIPHERS)
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_TICKET | ssl.OP_CIPHER_SERVER_PREFERENCE
     context.num_tickets = 0
-    _load_certificate(context, files)
+    load_certificate(context, files.certificate, files.key)
     if files.client_ca is not None:
-        _load_authorities(context, files.client_ca)
+        load_authorities(context, files.client_ca)
         context.verify_mode = ssl.CERT_REQUIRED
     return context
 
 
-def _load_certificate(context: ssl.SSLContext, files: TlsFiles) -> None:
-    for path in (files.certificate, files.key):
+def load_certificate(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
+    """Take a certificate and its key to show.
+
+    Raises:
+        TlsFilesError: they cannot be used.
+    """
+    for path in (certificate, key):
         read_file(path)  # OpenSSL does not say which of the two is missing
     try:
-        context.load_cert_chain(files.certificate, files.key, password=_refuse_password)
+        context.load_cert_chain(certificate, key, password=_refuse_password)
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
-            raise TlsFilesError(f"the key {files.key} is not that of the certificate {files.certificate}") from error
+            raise TlsFilesError(f"the key {key} is not that of the certificate {certificate}") from error
         raise TlsFilesError(
-            f"{files.certificate} and {files.key} are not a certificate and its key in PEM ({error.reason or 'no PEM'})"
+            f"{certificate} and {key} are not a certificate and its key in PEM ({error.reason or 'no PEM'})"
         ) from error
     except _EncryptedKeyError as error:
         raise TlsFilesError(
-            f"the key {files.key} is encrypted, and nobody is there to type its password: store it without one, "
+            f"the key {key} is encrypted, and nobody is there to type its password: store it without one, "
             "readable by the service alone"
         ) from error
 
 
-def _load_authorities(context: ssl.SSLContext, path: Path) -> None:
+def load_authorities(context: ssl.SSLContext, path: Path) -> None:
+    """Take authorities to trust, and heed their revocation lists where there are any.
+
+    Raises:
+        TlsFilesError: there are none.
+    """
     content = read_file(path)
     try:
         context.load_verify_locations(cafile=path)
@@ -107,8 +119,8 @@ def _load_authorities(context: ssl.SSLContext, path: Path) -> None:
         raise TlsFilesError(f"{path} holds no certificates in PEM ({error.reason or 'no PEM'})") from error
     if not context.cert_store_stats()["x509_ca"]:
         raise TlsFilesError(
-            f"{path} holds no certificate of an authority (basicConstraints CA): give the one that issues the "
-            "senders' certificates"
+            f"{path} holds no certificate of an authority (basicConstraints CA): give the one that issued the "
+            "certificates to be trusted"
         )
     if REVOCATION_MARK in content:
         context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
@@ -151,13 +163,12 @@ def identity_of(tls: ssl.SSLObject) -> PeerIdentity | None:
     if encoded is None or not stated:  # without having been verified, a certificate states nothing
         return None
     fingerprint = f"sha256:{hashlib.sha256(encoded).hexdigest()}"
-    common = [value for part in stated.get("subject", ()) for name, value in part if name == "commonName"]
+    named = [("cn", value) for part in stated.get("subject", ()) for name, value in part if name == "commonName"]
     kinds = {"DNS": "dns", "URI": "uri"}
-    alternative = [
-        f"{kinds[kind]}:{value.lower()}" for kind, value in stated.get("subjectAltName", ()) if kind in kinds
-    ]
+    named += [(kinds[kind], value) for kind, value in stated.get("subjectAltName", ()) if kind in kinds]
+    names = [f"{kind}:{' '.join(value.lower().split())}" for kind, value in named[:NAMES_MAX]]
     return PeerIdentity(
-        names=frozenset((fingerprint, *alternative, *(f"cn:{value.strip().lower()}" for value in common))),
+        names=frozenset((fingerprint, *names)),
         fingerprint=fingerprint,
         expires_at=float(ssl.cert_time_to_seconds(stated["notAfter"])),
     )

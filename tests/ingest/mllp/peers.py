@@ -169,9 +169,11 @@ class Peer:
         self.writer = writer
         self.piece_bytes = 0
 
-    async def shake(self, context: ssl.SSLContext, name: str | None = SERVER) -> ssl.SSLObject:
+    async def shake(
+        self, context: ssl.SSLContext, name: str = SERVER, *, session: ssl.SSLSession | None = None
+    ) -> ssl.SSLObject:
         """Go over to TLS."""
-        tls = self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
+        tls = self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name, session=session)
         async with asyncio.timeout(PATIENCE_S):
             while True:
                 try:

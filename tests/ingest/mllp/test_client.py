@@ -3,13 +3,17 @@
 import asyncio
 import contextlib
 import socket
+import ssl
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
 
 import pytest
 
-from services.ingest.mllp.client import MllpClient, MllpClientError
+from services.ingest.mllp.client import MllpClient, MllpClientError, client_context
 from services.ingest.mllp.frame import FramingError, encode_frame
-from tests.ingest.mllp.peers import Holding, Immediate, ack, on_both_loops, serving, until
+from tests.ingest.mllp.peers import Holding, Immediate, ack, on_both_loops, server_tls, serving, until
+from tests.support.certificates import SERVER, authority, issue
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -212,4 +216,48 @@ async def test_closing_twice_is_closing_once() -> None:
         await client.close()
         await client.close()
         with pytest.raises(MllpClientError):
+            await client.send(b"MSH|1")
+
+
+# TLS
+
+
+@on_both_loops
+async def test_a_client_shows_its_certificate_and_looks_at_the_listeners() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        ca, both, strangers = (Path(folder) / name for name in ("ca.pem", "sender.pem", "strangers.pem"))
+        ca.write_bytes(authority("ours").cert_pem.bytes())
+        strangers.write_bytes(authority("strangers").cert_pem.bytes())
+        issue("sender.test").private_key_and_cert_chain_pem.write_to_path(str(both))
+        known, unknown = client_context(ca, certificate=both), client_context(ca)
+        distrustful = client_context(strangers, certificate=both)
+        ours = client_context(None)
+    handler = Immediate()
+    async with serving(handler, tls=server_tls()) as stand:
+
+        async def connect(tls: ssl.SSLContext, name: str | None = SERVER) -> MllpClient:
+            return await MllpClient.connect("127.0.0.1", stand.port, tls=tls, tls_name=name)
+
+        async with await connect(known) as client:
+            assert [answer async for answer in client.send_many([b"MSH|1", b"MSH|2"])] == [ack(b"MSH|1"), ack(b"MSH|2")]
+        with pytest.raises(MllpClientError, match="is not to be trusted"):
+            await connect(distrustful)
+        with pytest.raises(MllpClientError, match="is not to be trusted"):
+            await connect(ours)
+        with pytest.raises(MllpClientError, match=r"not to be trusted .*127\.0\.0\.1"):
+            await connect(known, None)
+        client = await connect(unknown)
+        with pytest.raises(MllpClientError, match="refused our certificate or our TLS"):
+            await client.send(b"MSH|3")
+        assert [one.payload for one in handler.seen] == [b"MSH|1", b"MSH|2"]
+
+
+@on_both_loops
+async def test_a_port_that_speaks_no_tls_and_one_that_speaks_nothing_else_are_told_apart() -> None:
+    async with serving(Immediate()) as stand:
+        with pytest.raises(MllpClientError, match="check that"):
+            await MllpClient.connect("127.0.0.1", stand.port, tls=client_context(None))
+    async with serving(Immediate(), tls=server_tls()) as stand:
+        client = await MllpClient.connect("127.0.0.1", stand.port)
+        with pytest.raises(MllpClientError, match="before the answer"):
             await client.send(b"MSH|1")

@@ -11,6 +11,7 @@ from services.ingest.mllp.observation import CloseReason
         (b"OPTIONS * HTTP/1.1\r\n", CloseReason.TALKS_HTTP),
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", CloseReason.TALKS_HTTP),
         (b"\x16\x03\x01\x00\xf4\x01", CloseReason.TALKS_TLS),
+        (b"\x16\x03\x01\x00\xf4\x01\x00\x00\xf0\x03\x03\x0bMSH", CloseReason.TALKS_TLS),  # a hello holds any byte
         (b"{}", CloseReason.TALKS_JSON),
         (b"<ADT_A01/>", CloseReason.TALKS_XML),
         (b"GETTING STARTED", None),

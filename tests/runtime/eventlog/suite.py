@@ -11,10 +11,11 @@ import asyncio
 import random
 import threading
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from services.runtime.errors import AfterstayError, Permanent, Transient
 from services.runtime.eventlog.port import (

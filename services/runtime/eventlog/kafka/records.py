@@ -56,12 +56,16 @@ def from_wire(topic: str, partition: int, stored: Stored) -> Record:
         if left_over.isdigit():
             timestamp_us += int(left_over)
             headers = headers[:-1]
+    for header in headers:
+        if header[1] is None:
+            headers = [(name, content or b"") for name, content in headers]
+            break
     return Record(
         topic=topic,
         partition=partition,
         offset=stored.offset,
         key=stored.key or b"",
         value=stored.value or b"",
-        headers=tuple([(name, content or b"") for name, content in headers]),
+        headers=tuple(headers),  # type: ignore[arg-type] # the None were replaced
         timestamp_us=timestamp_us,
     )

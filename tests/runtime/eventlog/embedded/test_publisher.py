@@ -4,10 +4,10 @@ import asyncio
 import gc
 import sqlite3
 import threading
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from services.runtime.errors import Ambiguous, Permanent, Transient
 from services.runtime.eventlog.embedded.publisher import EmbeddedPublisher, PublisherLimits
