@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from services.followup.store.statements import add_counts, upsert, values_of
 from services.followup.store.tables import (
+    Instant,
     ack_count,
     dead_letter,
     event,
@@ -18,6 +19,8 @@ from services.followup.usecases.ports import DeadLetter, EventRow, KnownEvent, P
 from services.followup.usecases.sorting import DEAD_LETTER, NO_EFFECT
 
 _EVENT_COLUMNS = tuple(column.name for column in event.columns if column.name != "event_id")
+_PLACE = ("topic", "partition", "offset")
+_LETTER_COLUMNS = tuple(column.name for column in dead_letter.columns if column.name not in _PLACE)
 
 
 class SqlEventStore:
@@ -68,7 +71,7 @@ class SqlEventStore:
 
     def known(self, event_ids: Collection[str]) -> dict[str, KnownEvent]:
         """Return those of the events that were applied before."""
-        columns = (event.c.event_id, event.c.received_at, event.c.outcome, event.c.reason)
+        columns = [event.c[name] for name in KnownEvent.__dataclass_fields__]
         rows = self._connection.execute(sa.select(*columns).where(event.c.event_id.in_(event_ids)))
         return {row.event_id: KnownEvent(**row._mapping) for row in rows}  # noqa: SLF001 - SQLAlchemy's public name
 
@@ -81,6 +84,16 @@ class SqlEventStore:
             key = value.pop("fragment_key")
             values.append({**value, "fragment_id": fragment_ids[key] if key else None})
         upsert(self._connection, event, values, keys=("event_id",), update=_EVENT_COLUMNS)
+
+    def note_again(self, earlier: Mapping[str, datetime], newer: Mapping[str, int]) -> None:
+        """Keep of events that came again: the earlier receipt, and how often with a reading of newer rules."""
+        this = event.c.event_id == sa.bindparam("id")
+        if earlier:
+            received = sa.update(event).where(this).values(received_at=sa.bindparam("at", type_=Instant))
+            self._connection.execute(received, [{"id": key, "at": at} for key, at in sorted(earlier.items())])
+        if newer:
+            waits = sa.update(event).where(this).values(awaiting=event.c.awaiting + sa.bindparam("n"))
+            self._connection.execute(waits, [{"id": key, "n": n} for key, n in sorted(newer.items())])
 
     def _fragment_ids(self, keys: Collection[str]) -> dict[str, int]:
         rows = self._connection.execute(sa.select(fragment.c.key, fragment.c.id).where(fragment.c.key.in_(keys)))
@@ -105,9 +118,9 @@ class SqlDeadLetterStore:
         self._connection = connection
 
     def bury(self, letters: Sequence[DeadLetter]) -> None:
-        """Keep dead letters."""
+        """Keep dead letters; one that is there already, perhaps closed, is replaced."""
         rows = [{**values_of(letter), "resolved_at": None, "resolution": None} for letter in letters]
-        upsert(self._connection, dead_letter, rows, keys=("topic", "partition", "offset"))
+        upsert(self._connection, dead_letter, rows, keys=_PLACE, update=_LETTER_COLUMNS)
 
     def resolve_events(self, event_ids: Collection[str], resolution: str, at: datetime) -> None:
         """Close the open dead letters of events."""

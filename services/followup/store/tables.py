@@ -204,6 +204,8 @@ fragment = sa.Table(
     sa.Index("ix_fragment_stay_id", "stay_id"),
 )
 
+_awaiting = sa.text("awaiting > 0")
+
 event = sa.Table(
     "event",
     metadata,
@@ -223,8 +225,13 @@ event = sa.Table(
     sa.Column("outcome", sa.Text, nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("fragment_id", _serial, sa.ForeignKey("fragment.id")),
+    # Of the reading in force, where it is not the one that its record holds: a replay has read the bytes anew.
+    sa.Column("reading", sa.Text),
+    # How often the message has come again with a reading of newer rules, which a replay is to take up.
+    sa.Column("awaiting", sa.Integer, nullable=False, server_default="0"),
     sa.Index("ix_event_control_id", "control_id"),
     sa.Index("ix_event_fragment_id", "fragment_id"),
+    sa.Index("ix_event_awaiting", "event_id", sqlite_where=_awaiting, postgresql_where=_awaiting),
 )
 
 dead_letter = sa.Table(

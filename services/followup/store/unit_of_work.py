@@ -8,21 +8,23 @@ import sqlalchemy as sa
 from services.followup.store.audit import SqlAuditTrail
 from services.followup.store.events import SqlDeadLetterStore, SqlEventStore
 from services.followup.store.panel import SqlCandidateFinder
+from services.followup.store.rebuild import SqlRebuildStore
 from services.followup.store.stays import SqlStayStore
 from services.followup.store.tasks import SqlDueStore, SqlTaskStore
 from services.followup.usecases.ports import Begin, UnitOfWork
-from services.runtime.database import write_transaction
+from services.runtime.database import read_transaction, write_transaction
 
 
 class SqlUnitOfWork:
     """The stores of one connection, which is in a transaction."""
 
-    def __init__(self, connection: sa.Connection) -> None:
+    def __init__(self, connection: sa.Connection, *, writes: bool = True) -> None:
         self.events = SqlEventStore(connection)
         self.letters = SqlDeadLetterStore(connection)
         self.stays = SqlStayStore(connection)
         self.tasks = SqlTaskStore(connection)
         self.dues = SqlDueStore(connection)
+        self.rebuilds = SqlRebuildStore(connection, writes=writes)
         self.audit = SqlAuditTrail(connection)
         self.panel = SqlCandidateFinder(connection)
 
@@ -34,5 +36,16 @@ def units_of(engine: sa.Engine) -> Begin:
     def begin() -> Iterator[UnitOfWork]:
         with write_transaction(engine) as connection:
             yield SqlUnitOfWork(connection)
+
+    return begin
+
+
+def views_of(engine: sa.Engine) -> Begin:
+    """Return what begins a unit that only looks: one snapshot of a database, which cannot write."""
+
+    @contextmanager
+    def begin() -> Iterator[UnitOfWork]:
+        with read_transaction(engine) as connection:
+            yield SqlUnitOfWork(connection, writes=False)
 
     return begin

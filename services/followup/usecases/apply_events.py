@@ -16,6 +16,7 @@ from schemas.events import AdtEvent
 from services.followup.usecases.again import run_again
 from services.followup.usecases.follow_up import FollowUp
 from services.followup.usecases.ports import Begin, DeadLetter, EventRow, Tally, UnitOfWork
+from services.followup.usecases.readings import digest_of
 from services.followup.usecases.sorting import (
     DEAD_LETTER,
     DISCARDED,
@@ -150,7 +151,7 @@ class ApplyEvents:
             known = dict(unit.events.known({event.event_id for _, event, _ in readable}))
             books = Books()
             for letter, event, ack in readable:
-                row = event_row(event, letter.place, ack=ack, now=now)
+                row = replace(event_row(event, letter.place, ack=ack, now=now), reading=digest_of(event))
                 if letter.place in resolved:
                     replay_event(books, known, (DEAD_LETTER, resolved[letter.place]), row, event)
                 elif letter.place in discarded:
@@ -198,6 +199,7 @@ class ApplyEvents:
                 rows.append(replace(row, outcome=outcome, reason=reason))
                 outcomes[outcome, reason] += 1
         unit.events.record(rows)
+        unit.events.note_again(books.earlier, books.newer)
         unit.events.tally(Tally(outcomes={key: moved for key, moved in outcomes.items() if moved}, acks=books.acks))
         return rows, outcomes
 

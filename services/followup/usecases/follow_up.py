@@ -5,8 +5,8 @@ nothing, and any order of messages ends the same (P7). What a stay is told by ma
 then keeps its id where a discharge or people's work is attached to it.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
@@ -15,17 +15,19 @@ import msgspec
 from services.followup.domain.decisions import Decision, Rules, Standing, decide
 from services.followup.domain.fragments import Fragment, join
 from services.followup.domain.identity import Linked, Uncertain, match
-from services.followup.domain.people import Told, stays_told, visit_numbers
-from services.followup.domain.reconcile import Anchor, Change, application_order, reconcile
+from services.followup.domain.people import Told, VisitNumber, stays_told, visit_numbers
+from services.followup.domain.reconcile import Absence, Anchor, Change, application_order, reconcile
 from services.followup.domain.tasks import PROTOCOL_ACTOR, Task
 from services.followup.usecases.ports import ReviewItem, StayRow, StoredFragment, UnitOfWork
-from services.followup.usecases.stay_ids import Assignment, assign_ids
+from services.followup.usecases.stay_ids import UNTOLD, Assignment, assign_ids
 
 RECHECK: Final = "recheck"
 """Kind of the timer that looks at a stay again when its plan changes by itself."""
 
 WAITS: Final = ("no_effect", "waits-for-stay")
 """Outcome of the events of a fragment that belongs to no stay yet."""
+
+UNTOLD_ABSENCE: Final = Absence(code=UNTOLD, text="no message tells of this stay any more, as they are read now")
 
 SHARING_ROUNDS_MAX: Final = 5
 """People known under one visit number are settled together; longer chains of shared numbers are cut here [D]."""
@@ -35,10 +37,27 @@ _encode = msgspec.json.Encoder(order="deterministic").encode
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
-    """Outcome of the events of each fragment, by fragment key, and how the books of earlier events moved."""
+    """Outcome of the events of each fragment, by fragment key, and how the books of earlier events moved.
+
+    Also what was written: stays that are otherwise now (by id), and the changes of tasks.
+    """
 
     outcomes: Mapping[str, tuple[str, str]]
     restated: Mapping[tuple[str, str], int]
+    stays: frozenset[str] = frozenset()
+    changes: tuple[Change, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retold:
+    """What is told anew rather than more: fragments to forget before joining, and where their messages are now.
+
+    `dropped` are fragment keys; one that the pieces tell again keeps its stay. `moved` says for a dropped fragment
+    into which fragments its messages are read now, so that a stay's row, and people's work on it, follows them.
+    """
+
+    dropped: frozenset[str] = frozenset()
+    moved: Mapping[str, Collection[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,12 +84,17 @@ class _Batch:
     assignment: Assignment
     attached: Mapping[str, str | None]
     now: datetime
+    stays: frozenset[str] = frozenset()
+    changes: tuple[Change, ...] = ()
 
     @property
     def places(self) -> dict[str, str | None]:
         """Where each fragment is now, by key."""
         waiting: dict[str, str | None] = {fragment.key: None for fragment in self.waiting}
         return waiting | {key: one.id for one in self.decided for key in one.told.view.fragment_keys}
+
+
+NOTHING_RETOLD: Final = Retold()
 
 
 class FollowUp:
@@ -80,21 +104,35 @@ class FollowUp:
         self._rules = rules
         self._new_id = new_id
 
-    def settle(self, unit: UnitOfWork, pieces: Mapping[str, Iterable[Fragment]], now: datetime) -> Settled:
-        """Join `pieces` (by source key) into their source patients and bring all that follows up to date."""
+    def settle(
+        self,
+        unit: UnitOfWork,
+        pieces: Mapping[str, Iterable[Fragment]],
+        now: datetime,
+        retold: Retold = NOTHING_RETOLD,
+    ) -> Settled:
+        """Join `pieces` (by source key) into their source patients and bring all that follows up to date.
+
+        What is `retold` is forgotten first. The caller then removes the fragments that nothing is part of any more.
+        """
         stored = unit.stays.fragments_of(sorted(pieces))
-        current = {key: {one.fragment.key: one for one in found} for key, found in stored.items()}
-        unit.stays.put_fragments(_join_pieces(current, pieces))
-        _add_sharers(unit, current)
+        before = {key: {one.fragment.key: one for one in found} for key, found in stored.items()}
+        current = {
+            key: {name: one for name, one in found.items() if name not in retold.dropped}
+            for key, found in before.items()
+        }
+        unit.stays.put_fragments(_join_pieces(current, pieces, before))
+        shared = visit_numbers(one.fragment for found in before.values() for one in found.values())
+        _add_sharers(unit, current, shared)
         told = stays_told([[one.fragment for one in found.values()] for found in current.values()])
         rows = [row for found in unit.stays.stays_of(sorted(current)).values() for row in found]
         tasks = unit.tasks.tasks_of(sorted(row.id for row in rows))
         attached = {key: one.stay_id for found in current.values() for key, one in found.items()}
-        assignment = assign_ids(told.stays, attached, rows, tasks, self._new_id)
+        followers = _followers(before, current, retold)
+        assignment = assign_ids(told.stays, attached, rows, tasks, self._new_id, followers=followers)
         decided = self._decide(unit, told.stays, assignment, now)
         batch = _Batch(decided=decided, waiting=told.waiting, assignment=assignment, attached=attached, now=now)
-        self._write(unit, batch)
-        return _settled(unit, batch)
+        return _settled(unit, self._write(unit, batch))
 
     def _decide(self, unit: UnitOfWork, stays: Sequence[Told], assignment: Assignment, now: datetime) -> list[_Decided]:
         candidates = unit.panel.find_candidates([told.person for told in stays])
@@ -108,16 +146,24 @@ class FollowUp:
             decided.append(_Decided(id=stay_id, told=told, standing=standing, decision=decision))
         return decided
 
-    def _write(self, unit: UnitOfWork, batch: _Batch) -> None:
-        before = {row.id: row for row in batch.assignment.rows}
-        rows = [*(_row(one) for one in batch.decided), *batch.assignment.absorbed]
+    def _write(self, unit: UnitOfWork, batch: _Batch) -> _Batch:
+        assignment = batch.assignment
+        before = {row.id: row for row in assignment.rows}
+        rows = [*(_row(one) for one in batch.decided), *assignment.absorbed]
         moved = {key: stay_id for key, stay_id in batch.places.items() if batch.attached.get(key, "") != stay_id}
-        unit.stays.put_stays([row for row in rows if before.get(row.id) != row], moved, batch.now)
-        changes = [change for one in batch.decided for change in self._reconcile(one, batch.assignment, batch.now)]
-        unit.tasks.apply(sorted(changes, key=application_order), PROTOCOL_ACTOR)
+        changed = [row for row in rows if before.get(row.id) != row]
+        unit.stays.put_stays(changed, moved, batch.now)
+        changes = [change for one in batch.decided for change in self._reconcile(one, assignment, batch.now)]
+        for row in assignment.absorbed:  # tasks of a row that passed to no stay: nothing tells of it any more
+            tasks = assignment.tasks.get(row.id, ())
+            changes += reconcile(anchor=None, plan=(), absence=UNTOLD_ABSENCE, tasks=tasks, new_ids=(), now=batch.now)
+        ordered = tuple(sorted(changes, key=application_order))
+        unit.tasks.apply(ordered, PROTOCOL_ACTOR)
         reviews = [item for one in batch.decided if (item := _review(one)) is not None]
         unit.stays.put_reviews([row.id for row in rows], reviews, batch.now)
-        unit.dues.set(RECHECK, {one.id: one.decision.look_again_at for one in batch.decided})
+        dues: dict[str, datetime | None] = {one.id: one.decision.look_again_at for one in batch.decided}
+        unit.dues.set(RECHECK, dict.fromkeys((row.id for row in assignment.absorbed), None) | dues)
+        return replace(batch, stays=frozenset(row.id for row in changed), changes=ordered)
 
     def _reconcile(self, one: _Decided, assignment: Assignment, now: datetime) -> tuple[Change, ...]:
         tasks: Sequence[Task] = assignment.tasks.get(one.id, ())
@@ -133,25 +179,43 @@ class FollowUp:
 
 
 def _join_pieces(
-    current: dict[str, dict[str, StoredFragment]], pieces: Mapping[str, Iterable[Fragment]]
+    current: dict[str, dict[str, StoredFragment]],
+    pieces: Mapping[str, Iterable[Fragment]],
+    before: Mapping[str, Mapping[str, StoredFragment]],
 ) -> list[Fragment]:
-    """Join new pieces into what is stored, in place; return the fragments that changed."""
-    changed: dict[str, Fragment] = {}
+    """Join new pieces into what is there, in place; return the fragments that are otherwise than `before`."""
+    touched: dict[str, Fragment] = {}
     for source_key, new in pieces.items():
         there = current.setdefault(source_key, {})
+        was = before.get(source_key, {})
         for piece in new:
-            old = there.get(piece.key)
+            old, stored = there.get(piece.key), was.get(piece.key)
             state = piece if old is None else join(old.fragment, piece)
-            if old is None or state != old.fragment:
-                there[piece.key] = StoredFragment(fragment=state, stay_id=old.stay_id if old else None)
-                changed[piece.key] = state
-    return list(changed.values())
+            there[piece.key] = StoredFragment(fragment=state, stay_id=stored.stay_id if stored else None)
+            touched[piece.key] = state
+    stored_states = {key: one.fragment for found in before.values() for key, one in found.items()}
+    return [state for key, state in touched.items() if stored_states.get(key) != state]
 
 
-def _add_sharers(unit: UnitOfWork, current: dict[str, dict[str, StoredFragment]]) -> None:
-    """Add, in place, the source patients that are known under a visit number of those here."""
+def _followers(
+    before: Mapping[str, Mapping[str, StoredFragment]],
+    current: Mapping[str, Mapping[str, StoredFragment]],
+    retold: Retold,
+) -> dict[str, set[str]]:
+    """Return for each row whose fragment is told no more where the messages of that fragment are now."""
+    present = {key for found in current.values() for key in found}
+    followers: dict[str, set[str]] = {}
+    for found in before.values():
+        for key, one in found.items():
+            if key not in present and one.stay_id is not None:
+                followers.setdefault(one.stay_id, set()).update(retold.moved.get(key, ()))
+    return followers
+
+
+def _add_sharers(unit: UnitOfWork, current: dict[str, dict[str, StoredFragment]], shared: set[VisitNumber]) -> None:
+    """Add, in place, the source patients that are known under a visit number of those here, or were (`shared`)."""
     for _ in range(SHARING_ROUNDS_MAX):
-        numbers = visit_numbers(one.fragment for found in current.values() for one in found.values())
+        numbers = shared | visit_numbers(one.fragment for found in current.values() for one in found.values())
         others = unit.stays.sharers(numbers) - current.keys() if numbers else set()
         if not others:
             return
@@ -216,4 +280,5 @@ def _settled(unit: UnitOfWork, batch: _Batch) -> Settled:
             outcomes[key] = outcome
             if batch.attached.get(key, one.id) != one.id or before.get(one.id, outcome) != outcome:
                 stale.add(key)
-    return Settled(outcomes=outcomes, restated=unit.stays.restate_events({key: outcomes[key] for key in sorted(stale)}))
+    restated = unit.stays.restate_events({key: outcomes[key] for key in sorted(stale)})
+    return Settled(outcomes=outcomes, restated=restated, stays=batch.stays, changes=batch.changes)

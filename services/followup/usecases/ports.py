@@ -23,13 +23,19 @@ class KnownEvent:
 
     event_id: str
     received_at: datetime
+    normalizer: int
+    reading: str | None
     outcome: str
     reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventRow:
-    """What is kept of one event. `fragment_key` is set where it was joined into a stay's state."""
+    """What is kept of one event. `fragment_key` is set where it was joined into a stay's state.
+
+    `reading` is the digest of the reading in force where that is not the one in its record; `awaiting` counts the
+    positions at which it came again with a reading of newer rules (`usecases.readings`).
+    """
 
     event_id: str
     topic: str
@@ -47,6 +53,8 @@ class EventRow:
     outcome: str
     reason: str
     fragment_key: str | None
+    reading: str | None = None
+    awaiting: int = 0
 
 
 Place = tuple[str, int, int]
@@ -112,6 +120,9 @@ class EventStore(Protocol):
     def record(self, rows: Sequence[EventRow]) -> None:
         """Keep events; one that is there already is replaced."""
 
+    def note_again(self, earlier: Mapping[str, datetime], newer: Mapping[str, int]) -> None:
+        """Keep of events that came again: the earlier receipt, and how often with a reading of newer rules."""
+
     def tally(self, change: Tally) -> None:
         """Move the books."""
 
@@ -120,7 +131,7 @@ class DeadLetterStore(Protocol):
     """Dead letters, each at its place in the log: (topic, partition, offset)."""
 
     def bury(self, letters: Sequence[DeadLetter]) -> None:
-        """Keep dead letters."""
+        """Keep dead letters; one that is there already, perhaps closed, is replaced."""
 
     def resolve_events(self, event_ids: Collection[str], resolution: str, at: datetime) -> None:
         """Close the open dead letters of events."""
@@ -228,6 +239,50 @@ class DueStore(Protocol):
         """Take timers that are due: returns the stays and drops the rows, for this unit of work to act on."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldEvent:
+    """An event with the source patient whose stays it is part of, if any."""
+
+    row: EventRow
+    source_key: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldLetter:
+    """A dead letter, open (`resolution` is `None`) or closed."""
+
+    letter: DeadLetter
+    resolution: str | None
+
+
+class RebuildStore(Protocol):
+    """What a replay needs to take joined state apart and put it together again (`usecases.rebuild`)."""
+
+    def lock_people(self, source_keys: Collection[str]) -> None:
+        """Keep everybody else from changing these source patients until the unit ends."""
+
+    def held(self, event_ids: Collection[str]) -> dict[str, HeldEvent]:
+        """Return events by id, those that are there; in a unit that writes, locked until it ends."""
+
+    def told_of(self, source_keys: Collection[str]) -> list[HeldEvent]:
+        """Return all events that are part of the stays of source patients, by place."""
+
+    def visit_numbers(self, source_keys: Collection[str]) -> set[tuple[str, tuple[str | None, str]]]:
+        """Return the visit numbers of source patients' stays: (source key, (authority, number))."""
+
+    def letters(self, topic: str, partition: int, first: int, last: int) -> dict[int, HeldLetter]:
+        """Return the dead letters of a partition from one offset to another, both included, by offset."""
+
+    def awaiting(self, after: str, limit: int) -> list[HeldEvent]:
+        """Return events whose reading of newer rules waits, by id, behind an id."""
+
+    def revise(self, event_ids: Collection[str], normalizer: int) -> None:
+        """Say of events that rules of this revision read them as they stand."""
+
+    def drop_fragments(self, keys: Collection[str]) -> None:
+        """Remove fragments, which no event is part of any more."""
+
+
 class UnitOfWork(Protocol):
     """The stores of one transaction."""
 
@@ -250,6 +305,10 @@ class UnitOfWork(Protocol):
     @property
     def dues(self) -> DueStore:
         """Timers."""
+
+    @property
+    def rebuilds(self) -> RebuildStore:
+        """Joined state, taken apart."""
 
     @property
     def audit(self) -> AuditTrail:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
+import msgspec
+
 from schemas.events import ACK_HEADER, AdtEvent, decode_event
 from services.followup.domain.fragments import Fragment, fragment_of
 from services.followup.domain.statements import Statement
@@ -28,6 +30,8 @@ LOST: Final = "lost-to-retention"
 """Where positions end whose records the log dropped before anybody read them: an alarm, counted and never forgotten."""
 REPLAYED: Final = "replayed"
 """Resolution of a dead letter that took effect at its own position."""
+AWAITS_REPLAY: Final = "awaits-replay"
+"""Where a position ends whose event is known, and was read by newer rules there than those that it stands by."""
 DISCARDED: Final = "discarded"
 """Where the position of a dead letter ends that a person has closed; also the resolution of the letter."""
 
@@ -74,6 +78,8 @@ class Books:
     joined: dict[str, list[Fragment]] = field(default_factory=dict)
     joined_rows: list[EventRow] = field(default_factory=list)
     revived: set[str] = field(default_factory=set)
+    earlier: dict[str, datetime] = field(default_factory=dict)
+    newer: Counter[str] = field(default_factory=Counter)
 
 
 def decode(record: Record) -> AdtEvent | Unusable:
@@ -112,18 +118,34 @@ def _sort_event(books: Books, seen: dict[str, KnownEvent], row: EventRow, event:
     before = seen.get(event.event_id)
     if before is None:
         seen[event.event_id] = _known(event, place(books, row, event))
-    elif _took_no_effect(before) and event.intake.outcome not in PARKED:
+    elif took_no_effect(before) and event.intake.outcome not in PARKED:
         if before.outcome == DEAD_LETTER:  # a discarded one stays so: a person has decided about that position
             books.revived.add(event.event_id)
             books.outcomes[before.outcome, before.reason] -= 1
             books.outcomes[NO_EFFECT, SUPERSEDED] += 1
-        seen[event.event_id] = _known(event, place(books, row, event))
+        _place_again(books, seen, before, row, event)
+    else:
+        _sort_known(books, seen, before, event)
+
+
+def _sort_known(books: Books, seen: dict[str, KnownEvent], before: KnownEvent, event: AdtEvent) -> None:
+    """Sort an event that stands: a duplicate, unless there is something about it that only a replay can take up.
+
+    That is a reading by newer rules, since the old one is joined into stays and cannot be subtracted by a batch
+    (`usecases.rebuild`); or an earlier receipt, learned beside another reading than the one it stands by.
+    """
+    earlier = event.received_at < before.received_at
+    same = event.normalizer == before.normalizer and before.reading is None
+    if not took_no_effect(before) and (event.normalizer > before.normalizer or (earlier and not same)):
+        books.outcomes[NO_EFFECT, AWAITS_REPLAY] += 1
+        books.newer[event.event_id] += 1
     else:
         books.outcomes[NO_EFFECT, DUPLICATE] += 1
-        if event.received_at < before.received_at:
-            seen[event.event_id] = replace(before, received_at=event.received_at)
-            if is_joined(event):
-                _join(books, statement_of(event))  # learned earlier than we knew: a minimum, it joins like any other
+    if earlier:
+        seen[event.event_id] = replace(before, received_at=event.received_at)
+        books.earlier[event.event_id] = event.received_at
+        if same and is_joined(event):
+            _join(books, statement_of(event))  # learned earlier than we knew: a minimum, it joins like any other
 
 
 def replay_event(
@@ -135,20 +157,41 @@ def replay_event(
     """
     books.outcomes[was] -= 1
     before = seen.get(event.event_id)
-    if before is None or _took_no_effect(before):
+    if before is None:
         seen[event.event_id] = _known(event, place(books, row, event))
+    elif took_no_effect(before):
+        _place_again(books, seen, before, row, event)
     else:
         books.outcomes[NO_EFFECT, SUPERSEDED] += 1
 
 
-def _took_no_effect(before: KnownEvent) -> bool:
+def _place_again(books: Books, seen: dict[str, KnownEvent], before: KnownEvent, row: EventRow, event: AdtEvent) -> None:
+    """Put an event where it belongs that took no effect before; its bytes were learned when they first came."""
+    first = min(event.received_at, before.received_at)
+    event = msgspec.structs.replace(event, received_at=first)
+    seen[event.event_id] = _known(event, place(books, replace(row, received_at=first), event))
+
+
+def took_no_effect(before: KnownEvent | EventRow) -> bool:
     """Say whether an event is a dead letter, or was one until a person discarded it: it may yet take effect."""
-    return before.outcome == DEAD_LETTER or (before.outcome, before.reason) == (NO_EFFECT, DISCARDED)
+    return before.outcome == DEAD_LETTER or is_discarded(before)
+
+
+def is_discarded(before: KnownEvent | EventRow) -> bool:
+    """Say whether a person decided that nothing is to come of an event's message."""
+    return (before.outcome, before.reason) == (NO_EFFECT, DISCARDED)
 
 
 def _known(event: AdtEvent, placed: tuple[str, str]) -> KnownEvent:
     outcome, reason = placed
-    return KnownEvent(event_id=event.event_id, received_at=event.received_at, outcome=outcome, reason=reason)
+    return KnownEvent(
+        event_id=event.event_id,
+        received_at=event.received_at,
+        normalizer=event.normalizer,
+        reading=None,
+        outcome=outcome,
+        reason=reason,
+    )
 
 
 def is_joined(event: AdtEvent) -> bool:
