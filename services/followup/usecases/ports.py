@@ -16,6 +16,9 @@ from services.followup.domain.reconcile import Change
 from services.followup.domain.tasks import Task
 from services.followup.usecases.panel_ports import CandidateFinder
 
+Place = tuple[str, int, int]
+"""Where a record is: topic, partition, its own offset."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownEvent:
@@ -56,9 +59,10 @@ class EventRow:
     reading: str | None = None
     awaiting: int = 0
 
-
-Place = tuple[str, int, int]
-"""Where a record is: topic, partition, its own offset."""
+    @property
+    def place(self) -> Place:
+        """Where its record is."""
+        return self.topic, self.partition, self.offset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -128,7 +128,7 @@ def _told_now(circle: Circle, readings: Mapping[str, Reading | None]) -> set[str
 def _is_read(row: EventRow, readings: Mapping[str, Reading | None]) -> bool:
     """Say whether the record at an event's place was read, also where it was found to be gone."""
     reading = readings.get(row.event_id)
-    return row.event_id in readings and (reading is None or reading.place == (row.topic, row.partition, row.offset))
+    return row.event_id in readings and (reading is None or reading.place == row.place)
 
 
 def _retell(held: Iterable[HeldEvent], readings: Mapping[str, Reading | None]) -> _Retelling:

@@ -1,0 +1,284 @@
+"""Re-apply a range of the log after a rule or a map has changed (promise: nothing that people did is changed).
+
+The records of the range are read anew, with the rules and feeds of now. Whose messages read otherwise, before or now,
+is rebuilt from all of their messages (`usecases.rebuild`); for the others in the range what follows is brought up to
+date, since the protocol may have changed. Promises:
+
+- A rehearsal (dry run) runs the same units of work and takes each back: what it says is what would happen.
+- It may be ended at any moment: each unit leaves a consistent state, and running it again does the rest.
+- Live traffic goes first: units are small, and after each window it rests for as long as its units took, or longer as
+  its rate says.
+- Memory is bounded by a window and a circle of people, and by the ids of stays and people that changed; statements
+  are set-based.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Final, Protocol, TypeVar, TypeVarTuple
+
+from services.followup.usecases.again import run_again
+from services.followup.usecases.follow_up import FollowUp
+from services.followup.usecases.ports import Begin, EventRow, HeldEvent, Place, UnitOfWork
+from services.followup.usecases.readings import Reader, Reading, read_anew
+from services.followup.usecases.rebuild import Circle, Rebuild, Rebuilt, Stale
+from services.followup.usecases.replay_range import Span
+from services.followup.usecases.replay_window import Survey, Touched, survey
+from services.runtime.clock import Clock
+from services.runtime.errors import Transient
+from services.runtime.eventlog.port import Record, Subscriber
+from services.runtime.lifecycle import in_thread
+
+WINDOW_RECORDS: Final = 200
+WINDOW_BYTES_MAX: Final = 16 * 1024 * 1024
+RUN_GAP_MAX: Final = 16
+"""Records nearer to each other than this are fetched in one read."""
+ATTEMPTS_MAX: Final = 5
+"""Of one circle whose people's messages keep coming; then the replay ends, to be run again."""
+
+_Arguments = TypeVarTuple("_Arguments")
+_Result = TypeVar("_Result")
+
+
+@dataclass(slots=True)
+class Report:
+    """What a replay did, or a rehearsal would do. `reached` are the next offsets, of the partitions begun.
+
+    `left` counts people that are left as they are, since they have too many messages; `kept` messages that stand as
+    they were read before, since the log has not all records of their stay any more.
+    """
+
+    read: int = 0
+    unreadable: int = 0
+    changed: int = 0
+    fields: Counter[str] = field(default_factory=Counter)
+    people: int = 0
+    stays: set[str] = field(default_factory=set)
+    tasks: Counter[tuple[str, str]] = field(default_factory=Counter)
+    revived: int = 0
+    buried: int = 0
+    kept: int = 0
+    left: int = 0
+    reached: dict[int, int] = field(default_factory=dict)
+    finished: bool = False
+
+
+class Observer(Protocol):
+    """Hears how far a replay is."""
+
+    def progressed(self, report: Report) -> None:
+        """A window is done."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """What a replay works on: the log, the database to look at and to write to, and the thread for both.
+
+    A rehearsal writes through `rehearsed`.
+    """
+
+    topic: str
+    subscriber: Subscriber
+    look: Begin
+    begin: Begin
+    executor: Executor
+
+
+class _Enough(Exception):  # noqa: N818 - not an error: the end of a rehearsal
+    """Takes a unit of work back."""
+
+
+def rehearsed(begin: Begin) -> Begin:
+    """Return what begins units of work that are taken back at their end."""
+
+    @contextmanager
+    def rehearse() -> Iterator[UnitOfWork]:
+        with suppress(_Enough), begin() as unit:
+            yield unit
+            raise _Enough
+
+    return rehearse
+
+
+class Replay:
+    """The use case. `rate` is messages a second at most; `feed` keeps to the messages of one feed. Run it once."""
+
+    def __init__(
+        self, desk: Desk, follow_up: FollowUp, reader: Reader, clock: Clock, *, rate: float, feed: str | None = None
+    ) -> None:
+        self._desk = desk
+        self._rebuild = Rebuild(follow_up)
+        self._reader = reader
+        self._clock = clock
+        self._rate = rate
+        self._feed = feed
+        self._report = Report()
+        self._done: set[str] = set()
+        self._busy_s = 0.0
+
+    async def run(self, spans: Sequence[Span], stop: asyncio.Event, observer: Observer) -> Report:
+        """Re-apply spans until they end or `stop` is set; the unit under way is finished first.
+
+        Raises:
+            Transient: the database or the log is away; run it again.
+            Permanent: `normalizer-outdated`.
+        """
+        for span in spans:
+            offset = span.first
+            while offset < span.end and not stop.is_set():
+                began = time.monotonic()
+                records = await self._read(span.partition, offset, span.end - offset)
+                await self._re_apply([record for record in records if span.holds(record)])
+                offset = records[-1].offset + 1 if records else span.end
+                self._report.reached[span.partition] = offset
+                observer.progressed(self._report)
+                await self._rest(len(records), began, stop)
+        self._report.finished = not stop.is_set()
+        return self._report
+
+    async def run_awaiting(self, stop: asyncio.Event, observer: Observer) -> Report:
+        """Take up the messages that came again with a reading of newer rules, as `run` does a range."""
+        after = ""
+        while not stop.is_set():
+            began = time.monotonic()
+            waiting = await in_thread(self._desk.executor, self._awaiting, after)
+            if not waiting:
+                self._report.finished = True
+                break
+            await self._re_apply([record for one in waiting if (record := await self._record_of(one.row)) is not None])
+            after = waiting[-1].row.event_id
+            observer.progressed(self._report)
+            await self._rest(len(waiting), began, stop)
+        return self._report
+
+    def _awaiting(self, after: str) -> list[HeldEvent]:
+        with self._desk.look() as unit:
+            return unit.rebuilds.awaiting(after, WINDOW_RECORDS)
+
+    async def _read(self, partition: int, first: int, count: int) -> list[Record]:
+        found = await self._desk.subscriber.read(
+            self._desk.topic, partition, first, max_records=min(count, WINDOW_RECORDS), bytes_max=WINDOW_BYTES_MAX
+        )
+        return [record for record in found if first <= record.offset < first + count]
+
+    async def _rest(self, messages: int, began: float, stop: asyncio.Event) -> None:
+        """Let others have the database for as long as we had it, and keep to the rate."""
+        pause_s = max(self._busy_s, messages / self._rate - (time.monotonic() - began))
+        self._busy_s = 0.0
+        if pause_s > 0:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), timeout=pause_s)
+
+    async def _re_apply(self, records: Sequence[Record]) -> None:
+        """Re-apply the records of one window."""
+        window = [(record, read_anew(record, self._reader)) for record in records]
+        readable = [(record, reading) for record, reading in window if reading is not None]
+        self._report.unreadable += len(window) - len(readable)
+        if not readable:
+            return
+        found = await in_thread(self._desk.executor, self._survey, readable)
+        self._report.read += found.read
+        self._report.changed += len(found.changed)
+        self._report.fields.update(name for names in found.changed.values() for name in names)
+        in_place = {reading.place: reading for _, reading in readable}
+        for one in found.touched:
+            if one.too_many:
+                self._report.left += len(one.circle.people)
+            elif not (one.circle.people and one.circle.people <= self._done):
+                await self._run_circle(one, found, in_place)
+        if found.people or found.revised:
+            self._add(await self._timed(self._settle, found))
+
+    def _survey(self, window: Sequence[tuple[Record, Reading]]) -> Survey:
+        with self._desk.look() as unit:
+            return survey(unit, window, self._reader.revision, feed=self._feed)
+
+    async def _run_circle(self, one: Touched, found: Survey, in_place: Mapping[Place, Reading]) -> None:
+        """Rebuild a circle; what came while its messages were read is read too, and the unit run again."""
+        circle, missing = one.circle, [*one.told, *(found.held[event_id] for event_id in sorted(one.circle.loose))]
+        readings: dict[str, Reading | None] = {}
+        for _ in range(ATTEMPTS_MAX):
+            readings |= await self._read_messages(missing, in_place)
+            try:
+                rebuilt = await self._timed(self._run_unit, circle, readings)
+            except Stale as stale:
+                missing = list(stale.missing)
+            else:
+                self._done |= circle.people
+                self._report.people += len(circle.people)
+                self._add(rebuilt)
+                return
+        raise Transient("replay-outrun", "messages of the same people keep coming: run it again when it is quieter")
+
+    async def _read_messages(
+        self, messages: Iterable[HeldEvent], in_place: Mapping[Place, Reading]
+    ) -> dict[str, Reading | None]:
+        """Return the messages read anew, from the window or else from the log."""
+        rows = [one.row for one in messages]
+        readings: dict[str, Reading | None] = {row.event_id: in_place.get(row.place) for row in rows}
+        wanted = {row.place: row for row in rows if readings[row.event_id] is None}
+        for run in _runs(sorted(wanted)):
+            (_, partition, first), last = run[0], run[-1][2]
+            for record in await self._read_run(partition, first, last):
+                row = wanted.get((record.topic, record.partition, record.offset))
+                reading = read_anew(record, self._reader) if row is not None else None
+                if row is not None and reading is not None and reading.event.event_id == row.event_id:
+                    readings[row.event_id] = reading
+        return readings
+
+    async def _read_run(self, partition: int, first: int, last: int) -> list[Record]:
+        found: list[Record] = []
+        while first <= last:
+            records = await self._read(partition, first, last + 1 - first)
+            if not records:
+                break
+            found += records
+            first = records[-1].offset + 1
+        return found
+
+    async def _record_of(self, row: EventRow) -> Record | None:
+        return next(iter(await self._read(row.partition, row.offset, 1)), None)
+
+    @run_again
+    def _run_unit(self, circle: Circle, readings: Mapping[str, Reading | None]) -> Rebuilt:
+        with self._desk.begin() as unit:
+            return self._rebuild.run(unit, circle, readings, self._clock.now())
+
+    @run_again
+    def _settle(self, found: Survey) -> Rebuilt:
+        with self._desk.begin() as unit:
+            unit.rebuilds.revise(found.revised, self._reader.revision)
+            people = sorted(found.people - self._done)
+            unit.rebuilds.lock_people(people)
+            return self._rebuild.settle(unit, people, self._clock.now())
+
+    async def _timed(self, unit: Callable[[*_Arguments], _Result], *arguments: *_Arguments) -> _Result:
+        began = time.monotonic()
+        try:
+            return await in_thread(self._desk.executor, unit, *arguments)
+        finally:
+            self._busy_s += time.monotonic() - began
+
+    def _add(self, rebuilt: Rebuilt) -> None:
+        report = self._report
+        report.stays |= rebuilt.stays
+        report.tasks.update((change.after.kind, change.kind) for change in rebuilt.changes)
+        report.revived += rebuilt.revived
+        report.buried += rebuilt.buried
+        report.kept += rebuilt.kept
+
+
+def _runs(places: Sequence[Place]) -> Iterator[list[Place]]:
+    """Put places that lie near to each other together; they are sorted."""
+    run: list[Place] = []
+    for place in places:
+        if run and (place[:2] != run[-1][:2] or place[2] - run[-1][2] > RUN_GAP_MAX):
+            yield run
+            run = []
+        run.append(place)
+    if run:
+        yield run
