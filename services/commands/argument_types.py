@@ -8,13 +8,14 @@ import math
 import re
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 PAGE_MAX: Final = 500  # as `GET /api/v1/tasks`
 PORT_MAX: Final = 65_535
 NUMBER_MAX: Final = 2**31 - 1
 SECONDS_MAX: Final = 86_400
 RATE_MAX: Final = 100_000
+PARTITION_MAX: Final = 9_999
 SENTENCE_MAX: Final = 200
 
 _DATABASE: Final = re.compile(r"(?:postgresql|postgres)://[^\s/]+/[^\s/?]+(?:\?\S*)?|sqlite:///\S+")
@@ -28,6 +29,11 @@ def port(text: str) -> int:
 def limit(text: str) -> int:
     """Read the size of a page."""
     return _whole(text, 1, PAGE_MAX, "a limit")
+
+
+def partition(text: str) -> int:
+    """Read the number of a partition."""
+    return _whole(text, 0, PARTITION_MAX, "a partition")
 
 
 def positive(text: str) -> int:
@@ -96,6 +102,14 @@ def instant(text: str) -> datetime:
     if moment is None or moment.utcoffset() is None:
         raise argparse.ArgumentTypeError(f"{text!r} is not a time with its offset, such as 2026-11-24T14:30-05:00")
     return moment
+
+
+def start(text: str) -> Literal["beginning"] | datetime | tuple[int, int]:
+    """Read where a replay begins."""
+    if text == "beginning":
+        return "beginning"
+    place = re.fullmatch(r"([0-9]{1,4}):([0-9]{1,15})", text)
+    return (int(place[1]), int(place[2])) if place else instant(text)
 
 
 def sentence(text: str) -> str:

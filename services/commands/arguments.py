@@ -16,6 +16,10 @@ SaslMechanism = Literal["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"]
 PanelMode = Literal["merge", "replace"]
 
 
+Start = Literal["beginning"] | datetime | tuple[int, int]
+"""Where a replay begins: at all there is, a moment, or partition and offset."""
+
+
 class Arguments(argparse.Namespace):
     """The parsed words of one call; a verb reads only the names that its grammar sets."""
 
@@ -92,6 +96,11 @@ class Arguments(argparse.Namespace):
     letters: list[str]
     resolved: bool
     reason: str
+    # replay
+    since: list[Start]
+    until: datetime | None
+    partition: int | None
+    awaiting: bool
     # trace
     control_id: str
     feed: str | None

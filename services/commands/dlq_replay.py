@@ -1,36 +1,28 @@
-"""`afterstay dlq replay`: the messages of dead letters, read anew with the feeds as they are now.
-
-Promise: only whole messages are read anew. What a sender broke off, or what was too large to keep, stays a dead
-letter whatever its bytes look like: half a message may read well and say the wrong thing.
-"""
+"""`afterstay dlq replay`: the messages of dead letters, read anew with the feeds as they are now (`rereading`)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import repeat
 from typing import Final
 
-from schemas.events import RAW_HEADER, AdtEvent
+from schemas.events import AdtEvent
 from services.commands.arguments import Arguments
 from services.commands.data_source import DataSource, required_database
 from services.commands.exit_codes import OK, REFUSED
 from services.commands.letter_records import find_letter, name_of, read_records
 from services.commands.output import tell, write_json, write_table
+from services.commands.rereading import Rereader
 from services.followup.composition import build_apply
 from services.followup.store.dead_letters import SqlDeadLetters
 from services.followup.usecases.apply_events import ApplyEvents
 from services.followup.usecases.dead_letters import BEFORE_ALL, KeptLetter
 from services.followup.usecases.sorting import PARKED
 from services.followup.usecases.status import ack_of
-from services.ingest.bootstrap import open_feeds
-from services.ingest.mllp.inbound import Inbound
-from services.ingest.reception import TOO_LARGE, TRUNCATED, Reception
-from services.runtime.clock import SystemClock, from_timestamp_us
+from services.runtime.clock import SystemClock
 from services.runtime.eventlog.port import Record
 
 BATCH: Final = 100
 """Letters of one transaction: short, so that the consumer beside it hardly waits."""
 RECORD_GONE: Final = "record-unreadable"
-INCOMPLETE: Final = frozenset({TRUNCATED, TOO_LARGE})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +37,7 @@ class Reread:
 
 def replay(arguments: Arguments) -> int:
     """Apply what can be used now and print what stays; fail when a letter that was named stays."""
-    reception = Reception(open_feeds(arguments.feeds), control_ids=repeat("replay"))
+    rereader = Rereader(arguments.feeds)
     rereads: list[Reread] = []
     revived = 0
     clock = SystemClock()
@@ -53,7 +45,7 @@ def replay(arguments: Arguments) -> int:
     with required_database(source) as engine:
         store, apply = SqlDeadLetters(engine), build_apply(engine, clock, closures=source.closures())
         for batch in _batches(store, arguments.letters):
-            read = _read_anew(source, batch, reception)
+            read = _read_anew(source, batch, rereader)
             rereads += read
             if any(one.still is None for one in read) and not arguments.dry_run:
                 revived += _apply(apply, read)
@@ -78,19 +70,15 @@ def _batches(store: SqlDeadLetters, names: list[str]) -> Iterator[list[KeptLette
         place = (batch[-1].letter.partition, batch[-1].letter.offset)
 
 
-def _read_anew(source: DataSource, batch: list[KeptLetter], reception: Reception) -> list[Reread]:
+def _read_anew(source: DataSource, batch: list[KeptLetter], rereader: Rereader) -> list[Reread]:
     records = read_records(source, batch)
-    return [_reread(kept, record, reception) for kept, record in zip(batch, records, strict=True)]
+    return [_reread(kept, record, rereader) for kept, record in zip(batch, records, strict=True)]
 
 
-def _reread(kept: KeptLetter, record: Record | None, reception: Reception) -> Reread:
-    raw = record.header(RAW_HEADER) if record else None
-    if record is None or raw is None:
+def _reread(kept: KeptLetter, record: Record | None, rereader: Rereader) -> Reread:
+    event = rereader.read(record) if record else None
+    if record is None or event is None:
         return Reread(kept=kept, event=None, ack="", still=RECORD_GONE)
-    if kept.letter.reason in INCOMPLETE:
-        return Reread(kept=kept, event=None, ack="", still=kept.letter.reason)
-    inbound = Inbound(payload=raw, peer="", connection_id=0)
-    event = reception.receive(inbound, from_timestamp_us(record.timestamp_us)).event
     intake = event.intake
     still = (intake.reason or intake.outcome) if intake.outcome in PARKED else None
     return Reread(kept=kept, event=event, ack=ack_of(record), still=still)

@@ -105,9 +105,12 @@ def add_log_level(verb: Parser) -> None:
     verb.add_setting("--log-level", choices=LOG_LEVELS, default="info", help="least level to log (default: info)")
 
 
-def add_feeds(verb: Parser) -> None:
+def add_feeds(verb: Parser, *, required: bool = False) -> None:
     """Add the feeds file."""
-    verb.add_setting("--feeds", metavar="FILE", read=Path, help="the feeds file: who sends, and what their codes mean")
+    verb.add_setting(
+        "--feeds", metavar="FILE", read=Path, required=required,
+        help="the feeds file: who sends, and what their codes mean",
+    )  # fmt: skip
 
 
 def add_closures(verb: Parser) -> None:

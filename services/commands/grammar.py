@@ -11,11 +11,13 @@ from typing import Final, get_args
 from services.commands.argument_types import (
     address,
     instant,
+    partition,
     percent,
     positive,
     rate,
     seconds,
     sentence,
+    start,
 )
 from services.commands.flags import (
     add_actor,
@@ -46,6 +48,7 @@ LAG_WARN_S: Final = 60.0  # the promise is a task within 60 s of its message (pr
 LAG_CRIT_S: Final = 300.0
 LAG_WINDOW_S: Final = 3.0  # several commits of a consumer that gets on: they come every half second
 LAG_WATCH_WINDOW_S: Final = 60.0
+REPLAY_RATE: Final = 1_000.0
 DROP_PERCENT_MAX: Final = 10.0  # as usecases.panel, DROP_SHARE_MAX
 
 
@@ -63,7 +66,7 @@ def build_parser(environ: Mapping[str, str]) -> Parser:
     verbs = parser.add_subparsers(metavar="VERB", title="verbs", parser_class=Parser)
     for declare in (
         declare_run, declare_ingest, declare_followup, declare_scheduler, declare_web, declare_migrate,
-        _panel, _status, _lag, _trace, _tasks, _review, _dlq, _protocols, _send, _simulate, _demo, _doctor,
+        _panel, _status, _lag, _trace, _tasks, _review, _dlq, _replay, _protocols, _send, _simulate, _demo, _doctor,
     ):  # fmt: skip
         declare(verbs)
     return parser
@@ -236,6 +239,39 @@ def _dlq(verbs: "Verbs[Parser]") -> None:
         add_place(verb, kafka=True)
     for verb in (listed, shown, replayed, discarded):
         add_json(verb)
+
+
+def _replay(verbs: "Verbs[Parser]") -> None:
+    verb = add_verb(
+        verbs,
+        "replay",
+        "replay:replay",
+        "read a range of the log anew and re-apply it, after a rule or a map has changed",
+        "Whose messages read otherwise now is rebuilt from all their messages; what people did stays. Harmless to "
+        "repeat and to break off; works while the services are running. Try --dry-run first.",
+    )
+    where = verb.add_mutually_exclusive_group(required=True)
+    where.add_argument(
+        "--from", dest="since", metavar="WHERE", nargs="+", type=start, default=[],
+        help="the word beginning; a time with its offset, of receipt: 2026-11-24T14:30-05:00; or PARTITION:OFFSET, "
+        "once for each partition to read",
+    )  # fmt: skip
+    where.add_argument(
+        "--awaiting", action="store_true", help="only messages that came again and that newer rules have read"
+    )
+    verb.add_argument("--to", dest="until", metavar="TIME", type=instant, help="up to this time of receipt")
+    verb.add_argument("--partition", metavar="P", type=partition, help="only this partition")
+    verb.add_argument("--feed", metavar="F", help="only messages that are, or were, of this feed")
+    verb.add_argument("--dry-run", action="store_true", help="say what it would change and change nothing")
+    verb.add_argument(
+        "--rate", metavar="N", type=rate, default=REPLAY_RATE,
+        help=f"messages a second at most (default: {REPLAY_RATE:g}); it rests for as long as it works in any case",
+    )  # fmt: skip
+    add_feeds(verb, required=True)
+    add_closures(verb)
+    add_place(verb, kafka=True)
+    add_actor(verb)
+    add_json(verb)
 
 
 def _protocols(verbs: "Verbs[Parser]") -> None:

@@ -82,5 +82,9 @@ def rules_in_force(closures: frozenset[date]) -> Rules:
 
 def build_apply(engine: sa.Engine, clock: Clock, *, closures: frozenset[date]) -> ApplyEvents:
     """Build the consumer's use case on a database, with the practice's own closed days."""
-    follow_up = FollowUp(rules_in_force(closures), lambda: str(uuid4()))
-    return ApplyEvents(units_of(engine), follow_up, clock, group=CONSUMER_GROUP)
+    return ApplyEvents(units_of(engine), build_follow_up(closures), clock, group=CONSUMER_GROUP)
+
+
+def build_follow_up(closures: frozenset[date]) -> FollowUp:
+    """Build what settles stays by the rules in force."""
+    return FollowUp(rules_in_force(closures), lambda: str(uuid4()))
