@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -95,7 +96,7 @@ class _Job:
             executor=executor,
         )
         follow_up = build_follow_up(source.closures())
-        self._replay = Replay(desk, follow_up, rereader, self._clock, rate=arguments.rate, feed=arguments.feed)
+        self._replay = Replay(desk, follow_up, rereader, self._clock, rate=_rate_of(arguments), feed=arguments.feed)
 
     async def run(self, asked: Range | None, stop: asyncio.Event) -> Report:
         spans = [] if asked is None else await self._find(asked)
@@ -157,6 +158,11 @@ class _Progress:
             tell(f"{report.read}{of} messages read, {report.changed} read otherwise now")
 
 
+def _rate_of(arguments: Arguments) -> float:
+    assert arguments.rate is not None, "the grammar has a default"
+    return arguments.rate
+
+
 def _tell_where(spans: Sequence[Span], reached: Mapping[int, int]) -> None:
     """Say what is left, in words that the next call takes."""
     left = [(span.partition, reached.get(span.partition, span.first)) for span in spans]
@@ -178,7 +184,7 @@ def _asked(arguments: Arguments, spans: Sequence[Span]) -> dict[str, object]:
 
 def _fields(report: Report) -> dict[str, Any]:
     tasks: dict[str, dict[str, int]] = {}
-    for (kind, change), n in sorted(report.tasks.items()):
+    for (kind, change), n in sorted(_changes_of(report).items()):
         tasks.setdefault(kind, {})[change] = n
     return {
         "finished": report.finished,
@@ -195,6 +201,10 @@ def _fields(report: Report) -> dict[str, Any]:
         "left": report.left,
         "reached": {str(partition): offset for partition, offset in sorted(report.reached.items())},
     }
+
+
+def _changes_of(report: Report) -> Counter[tuple[str, str]]:
+    return Counter((one.task, one.change) for one in report.tasks)
 
 
 def _write(arguments: Arguments, report: Report) -> None:
@@ -218,6 +228,6 @@ def _write(arguments: Arguments, report: Report) -> None:
     if report.fields:
         write_table(("field", "messages"), sorted(report.fields.items()))
     if report.tasks:
-        write_table(("task", "change", "n"), [(*key, n) for key, n in sorted(report.tasks.items())])
+        write_table(("task", "change", "n"), [(*key, n) for key, n in sorted(_changes_of(report).items())])
     if arguments.dry_run:
         tell("a dry run: nothing was changed")

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import sqlalchemy as sa
 
-from schemas.events import ACK_HEADER, AdtEvent, encode_event
+from schemas.events import ACK_HEADER, RAW_HEADER, AdtEvent, encode_event
 from schemas.topics import ADT_EVENTS
 from services.followup.composition import rules_in_force
 from services.followup.domain.stays import StayView
@@ -30,10 +30,11 @@ from services.followup.usecases.worklist_items import WorklistItem
 from services.ingest.feeds import FacilityProfile, FeedProfile, Feeds
 from services.ingest.hl7.message import parse
 from services.ingest.normalize import normalize
-from services.runtime.clock import FixedClock
+from services.runtime.clock import FixedClock, to_timestamp_us
 from services.runtime.database import database_url, open_database, write_transaction
 from services.runtime.eventlog.port import Record
 from tests.support.databases import copy_empty_database
+from tests.support.memory_log import MemoryLog
 
 ZONE = "America/New_York"
 MERCY = FeedProfile(
@@ -67,12 +68,8 @@ class Household:
         copy_empty_database(folder)
         self.engine = open_database(database_url(folder))
         sa.event.listen(self.engine, "connect", _skip_syncs)
-        self.apply = ApplyEvents(
-            units_of(self.engine),
-            FollowUp(rules_in_force(frozenset()), lambda: next(self._ids)),
-            self.clock,
-            group="test",
-        )
+        self.follow_up = FollowUp(rules_in_force(frozenset()), lambda: next(self._ids))
+        self.apply = ApplyEvents(units_of(self.engine), self.follow_up, self.clock, group="test")
         self.feeds = feeds
         self._panel = ""
         self.reset(now, panel_csv=panel_csv, feeds=feeds)
@@ -82,6 +79,7 @@ class Household:
         self.clock.jump(now - self.clock.now())
         self.feeds = self.feeds if feeds is None else feeds
         self._offsets = itertools.count()
+        self.log = MemoryLog()
         self._ids = (f"id-{n:06d}" for n in itertools.count())
         kept = _PANEL_TABLES if panel_csv in (None, self._panel) else frozenset()
         with write_transaction(self.engine) as connection:
@@ -118,15 +116,17 @@ class Household:
 
     def _record(self, raw: bytes, received_at: datetime) -> Record:
         event = self.event_of(raw, received_at)
-        return Record(
+        record = Record(
             topic=ADT_EVENTS,
             partition=0,
             offset=next(self._offsets),
             key=event.event_id.encode(),
             value=encode_event(event),
-            headers=((ACK_HEADER, b"AA"),),
-            timestamp_us=0,
+            headers=((RAW_HEADER, raw), (ACK_HEADER, b"AA")),
+            timestamp_us=to_timestamp_us(received_at),
         )
+        self.log.append(record)
+        return record
 
     # --- what people do ---------------------------------------------------------------------------------------------
 

@@ -39,7 +39,8 @@ _encode = msgspec.json.Encoder(order="deterministic").encode
 class Settled:
     """Outcome of the events of each fragment, by fragment key, and how the books of earlier events moved.
 
-    Also what was written: stays that are otherwise now (by id), and the changes of tasks.
+    Also what was written: the stays that are otherwise now, by what they are told by (`_name_of`), and the changes of
+    tasks.
     """
 
     outcomes: Mapping[str, tuple[str, str]]
@@ -163,7 +164,7 @@ class FollowUp:
         unit.stays.put_reviews([row.id for row in rows], reviews, batch.now)
         dues: dict[str, datetime | None] = {one.id: one.decision.look_again_at for one in batch.decided}
         unit.dues.set(RECHECK, dict.fromkeys((row.id for row in assignment.absorbed), None) | dues)
-        return replace(batch, stays=frozenset(row.id for row in changed), changes=ordered)
+        return replace(batch, stays=frozenset(map(_name_of, changed)), changes=ordered)
 
     def _reconcile(self, one: _Decided, assignment: Assignment, now: datetime) -> tuple[Change, ...]:
         tasks: Sequence[Task] = assignment.tasks.get(one.id, ())
@@ -176,6 +177,11 @@ class FollowUp:
             new_ids=[self._new_id() for _ in items],
             now=now,
         )
+
+
+def _name_of(row: StayRow) -> str:
+    """Return what a stay is told by where that is known; ids of new stays differ from one rehearsal to the next."""
+    return f"{row.source_key}|{row.visit_authority or ''}|{row.visit_number}" if row.visit_number else row.id
 
 
 def _join_pieces(

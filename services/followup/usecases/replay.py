@@ -19,7 +19,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Final, Protocol, TypeVar, TypeVarTuple
+from datetime import date
+from typing import Final, NamedTuple, Protocol, TypeVar, TypeVarTuple
 
 from services.followup.usecases.again import run_again
 from services.followup.usecases.follow_up import FollowUp
@@ -44,10 +45,20 @@ _Arguments = TypeVarTuple("_Arguments")
 _Result = TypeVar("_Result")
 
 
+class TaskChange(NamedTuple):
+    """What became of a patient's task of one kind after one discharge; a window may come to it once more."""
+
+    task: str
+    change: str
+    patient_id: str
+    discharged_on: date
+
+
 @dataclass(slots=True)
 class Report:
     """What a replay did, or a rehearsal would do. `reached` are the next offsets, of the partitions begun.
 
+    A rehearsal takes back what it does window by window: dead letters of one person in several of them live alone.
     `left` counts people that are left as they are, since they have too many messages; `kept` messages that stand as
     they were read before, since the log has not all records of their stay any more.
     """
@@ -58,7 +69,7 @@ class Report:
     fields: Counter[str] = field(default_factory=Counter)
     people: int = 0
     stays: set[str] = field(default_factory=set)
-    tasks: Counter[tuple[str, str]] = field(default_factory=Counter)
+    tasks: set[TaskChange] = field(default_factory=set)
     revived: int = 0
     buried: int = 0
     kept: int = 0
@@ -188,7 +199,7 @@ class Replay:
         for one in found.touched:
             if one.too_many:
                 self._report.left += len(one.circle.people)
-            elif not (one.circle.people and one.circle.people <= self._done):
+            elif one.circle.loose or one.circle.letters or not one.circle.people <= self._done:
                 await self._run_circle(one, found, in_place)
         if found.people or found.revised:
             self._add(await self._timed(self._settle, found))
@@ -208,8 +219,8 @@ class Replay:
             except Stale as stale:
                 missing = list(stale.missing)
             else:
+                self._report.people += len(circle.people - self._done)
                 self._done |= circle.people
-                self._report.people += len(circle.people)
                 self._add(rebuilt)
                 return
         raise Transient("replay-outrun", "messages of the same people keep coming: run it again when it is quieter")
@@ -252,7 +263,7 @@ class Replay:
     def _settle(self, found: Survey) -> Rebuilt:
         with self._desk.begin() as unit:
             unit.rebuilds.revise(found.revised, self._reader.revision)
-            people = sorted(found.people - self._done)
+            people = sorted(found.people - self._done)  # who is rebuilt is settled
             unit.rebuilds.lock_people(people)
             return self._rebuild.settle(unit, people, self._clock.now())
 
@@ -266,7 +277,10 @@ class Replay:
     def _add(self, rebuilt: Rebuilt) -> None:
         report = self._report
         report.stays |= rebuilt.stays
-        report.tasks.update((change.after.kind, change.kind) for change in rebuilt.changes)
+        report.tasks |= {
+            TaskChange(change.after.kind, change.kind, change.after.patient_id, change.after.discharged_on)
+            for change in rebuilt.changes
+        }
         report.revived += rebuilt.revived
         report.buried += rebuilt.buried
         report.kept += rebuilt.kept
