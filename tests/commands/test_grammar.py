@@ -17,7 +17,7 @@ def test_every_verb_of_the_interface_is_there() -> None:
     assert set(VERBS) == {
         "run", "ingest", "followup", "scheduler", "web", "migrate", "panel import", "status", "lag", "trace",
         "tasks ls", "tasks show", "tasks claim", "tasks attempt", "tasks complete", "review ls", "dlq ls", "dlq show",
-        "dlq replay", "dlq discard", "protocols due", "send", "simulate", "demo", "doctor",
+        "dlq replay", "dlq discard", "replay", "protocols due", "send", "simulate", "demo", "doctor",
     }  # fmt: skip
 
 

@@ -23,8 +23,8 @@ from services.followup.domain.reconcile import ChangeKind
 from services.followup.domain.stays import StayStatus
 from services.followup.domain.tasks import Status
 from services.followup.protocols.loading import load_protocol, protocol_names
-from services.followup.usecases.sorting import PARKED, RECORDED_ONLY, REPLAYED, SUPERSEDED
-from services.followup.usecases.stay_ids import ABSORBED
+from services.followup.usecases.sorting import AWAITS_REPLAY, DISCARDED, PARKED, RECORDED_ONLY, REPLAYED, SUPERSEDED
+from services.followup.usecases.stay_ids import ABSORBED, UNTOLD
 from services.ingest.feeds import CLASS_WORDS, CLASSES, DISPOSITIONS
 from services.ingest.feeds_file import read_feeds
 from services.ingest.hl7.charset import resolve_charset
@@ -117,7 +117,8 @@ def test_a_code_that_nobody_wrote_down_would_be_found() -> None:
 def test_every_reason_in_the_tables_is_in_outcomes() -> None:
     tables = (
         *get_args(UncertainReason), *get_args(UnmatchedReason), *get_args(Rule), *get_args(Outcome),
-        *get_args(ChangeKind), *RECORDED_ONLY.values(), ABSORBED, REPLAYED, SUPERSEDED,
+        *get_args(ChangeKind), *RECORDED_ONLY.values(), ABSORBED, UNTOLD, REPLAYED, SUPERSEDED,
+        DISCARDED, AWAITS_REPLAY,
         "duplicate", "dead_letter", "no_effect",
     )  # fmt: skip
     assert _missing(tables, "docs/reference/outcomes.md") == []
