@@ -209,7 +209,7 @@ def test_a_message_that_comes_again_read_by_newer_rules_awaits_a_replay(househol
 
     newer = HouseholdReader(household, revision=NORMALIZER + 1, change=hospice)
     again = household.records(received(DISCHARGE, DISCHARGE))
-    read_newer = [record._replace(value=msgspec.json.encode(newer.read(record))) for record in again]
+    read_newer = [msgspec.structs.replace(record, value=msgspec.json.encode(newer.read(record))) for record in again]
     household.apply.handle(ADT_EVENTS, read_newer)
 
     assert household.books() == {("effect", ""): 2, ("no_effect", "awaits-replay"): 2}
@@ -225,7 +225,10 @@ def test_a_message_that_comes_again_read_by_newer_rules_awaits_a_replay(househol
 def test_a_range_that_holds_a_message_that_came_again_takes_it_up(household: Household) -> None:
     household.tell(received(ADMIT, DISCHARGE))
     newer = HouseholdReader(household, revision=NORMALIZER + 1)
-    again = [one._replace(value=msgspec.json.encode(newer.read(one))) for one in household.records(received(DISCHARGE))]
+    again = [
+        msgspec.structs.replace(one, value=msgspec.json.encode(newer.read(one)))
+        for one in household.records(received(DISCHARGE))
+    ]
     household.apply.handle(ADT_EVENTS, again)
     standing = household.standing()
 
@@ -307,7 +310,7 @@ def test_a_letter_that_stays_dead_for_another_reason_says_so(household: Househol
 
 def test_a_record_without_an_event_takes_effect_from_its_bytes(household: Household) -> None:
     whole = household.records(received(ADMIT, DISCHARGE))
-    household.apply.handle(ADT_EVENTS, [whole[0], whole[1]._replace(value=b"{")])
+    household.apply.handle(ADT_EVENTS, [whole[0], msgspec.structs.replace(whole[1], value=b"{")])
     assert household.books() == {("effect", ""): 1, ("dead_letter", "event-undecodable"): 1}
 
     rehearsed = replay(household, dry_run=True)
@@ -337,6 +340,8 @@ def test_what_is_not_consumed_yet_is_left_to_the_consumer(household: Household) 
 
 def test_a_damaged_record_is_counted_and_passed(household: Household) -> None:
     household.tell(received(ADMIT, DISCHARGE))
-    household.log.records[0][0] = household.log.records[0][0]._replace(damaged=True, value=b"", headers=())
+    household.log.records[0][0] = msgspec.structs.replace(
+        household.log.records[0][0], damaged=True, value=b"", headers=()
+    )
     report = replay(household)
     assert (report.read, report.unreadable) == (1, 1)
