@@ -60,6 +60,9 @@ class Arguments(argparse.Namespace):
     spool: Path
     spool_max: int
     canary_to: tuple[str, int] | None
+    canary_ca: Path | None
+    canary_cert: Path | None
+    canary_key: Path | None
     single_broker: bool
     # status, lag
     ops: Sequence[tuple[str, int]]

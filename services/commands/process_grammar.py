@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Final
 
-from services.commands.argument_types import address, megabytes, port
+from services.commands.argument_types import address, existing_file, megabytes, port
 from services.commands.door_flags import add_door
 from services.commands.flags import (
     HTTP_PORT,
@@ -81,6 +81,12 @@ def declare_scheduler(verbs: "Verbs[Parser]") -> None:
         "--canary-to", metavar="HOST:PORT", read=address,
         help="listener to send a canary to every minute; it is waited for in the database",
     )  # fmt: skip
+    verb.add_setting(
+        "--canary-ca", metavar="FILE", read=existing_file,
+        help="PEM of the CA that signed the listener's certificate; with it the canary flies over TLS",
+    )  # fmt: skip
+    verb.add_setting("--canary-cert", metavar="FILE", read=existing_file, help="PEM of the canary's own certificate")
+    verb.add_setting("--canary-key", metavar="FILE", read=existing_file, help="PEM of its key")
     add_closures(verb)
     add_ops(verb, "scheduler")
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, Protocol
 
+from schemas.canary import is_canary
 from schemas.events import ACK_HEADER, RAW_HEADER, SENDER_HEADER, AdtEvent, encode_event
 from schemas.topics import ADT_EVENTS, partition_of
 from services.ingest.hl7.ack import AckCode
@@ -205,7 +206,7 @@ class Pipeline:
         stats.codes[decision.code or "none"] += 1
         stats.outcomes[decision.event.intake.outcome] += 1
         stats.durations.add(self._loop.time() - passage.deadline + self._hold_max_s)
-        if decision.event.feed is not None:
+        if decision.event.feed is not None and not is_canary(decision.event):  # a canary must not hide a silent feed
             stats.last_of_feed[decision.event.feed] = decision.event.received_at
         self._settle(passage, decision.answer)
         self._observer.message_recorded(decision.event, decision.code)

@@ -162,6 +162,14 @@ KAFKA_CONSUMERGROUP_LAG: Final = Metric(
     help="As kafka_exporter serves it, for dashboards that exist.",
 )  # fmt: skip
 
+# --- the canary ------------------------------------------------------------------------------------------------------
+
+CANARY_SENT: Final = _counter("canary_sent", "Canaries that this process sent.")
+CANARY_LOST: Final = _counter("canary_lost", "Canaries not consumed within a minute, by why.", "reason")
+CANARY_ROUNDTRIP: Final = _histogram(
+    "canary_roundtrip_seconds", "From sending a canary to finding it consumed in the database.", SECONDS_LONG
+)
+
 ALL: Final = tuple(value for value in list(globals().values()) if isinstance(value, Metric))
 
 

@@ -249,6 +249,14 @@ dead_letter = sa.Table(
     sa.Index("ix_dead_letter_event_id", "event_id"),
 )
 
+canary = sa.Table(
+    "canary",
+    metadata,
+    sa.Column("turn", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("control_id", sa.Text, nullable=False),
+    sa.Column("sent_at", Instant, nullable=False),
+)
+
 # --- follow-up -------------------------------------------------------------------------------------------------------
 
 review = sa.Table(

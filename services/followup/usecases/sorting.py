@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from schemas.canary import is_canary
 from schemas.events import ACK_HEADER, AdtEvent, decode_event
 from services.followup.domain.fragments import Fragment, fragment_of
 from services.followup.domain.statements import Statement
@@ -28,6 +29,8 @@ SUPERSEDED: Final = "superseded"
 """Where the position of a dead letter ends whose message was sent again and took effect then."""
 LOST: Final = "lost-to-retention"
 """Where positions end whose records the log dropped before anybody read them: an alarm, counted and never forgotten."""
+CANARY: Final = "canary"
+"""Where the positions of canaries end, apart from what senders send that is not for us."""
 REPLAYED: Final = "replayed"
 """Resolution of a dead letter that took effect at its own position."""
 AWAITS_REPLAY: Final = "awaits-replay"
@@ -218,6 +221,8 @@ def place(books: Books, row: EventRow, event: AdtEvent) -> tuple[str, str]:
 
 
 def _why_not_joined(event: AdtEvent) -> str:
+    if is_canary(event):
+        return CANARY
     if event.intake.outcome != "accepted":
         return event.intake.reason or event.intake.outcome.replace("_", "-")
     return RECORDED_ONLY.get(event.kind, "processing-not-admitted")
