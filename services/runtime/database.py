@@ -1,14 +1,14 @@
 """The database of a process: one engine, short explicit transactions, what people entered survives power loss.
 
 Promises:
-- Every transaction says whether it writes. `write_transaction` takes the write lock at once (`BEGIN IMMEDIATE`), so
-  it never fails half way because somebody else wrote first; `read_transaction` is one snapshot and cannot write.
-- What was committed is on the disk (`synchronous=FULL`, and F_FULLFSYNC where macOS needs it): claims, attempts and
-  positions exist nowhere else.
+- Every transaction says whether it writes. `read_transaction` is one snapshot and cannot write.
 - An error is named by what to do (`runtime.errors`) and carries no value of any row: parameters are hidden.
-- The file is readable by its owner only.
+- SQLite: `write_transaction` takes the write lock at once (`BEGIN IMMEDIATE`), so it never fails half way because
+  somebody else wrote first. What was committed is on the disk (`synchronous=FULL`, and F_FULLFSYNC where macOS needs
+  it): claims, attempts and positions exist nowhere else. The file is readable by its owner only.
+- PostgreSQL (`runtime.postgresql`): any number of writers; a unit of work takes row locks, and is run again where two
+  meet (`database-conflict`).
 
-SQLite only, so far; what another database needs differs in `open_database` and `_named`, nowhere else.
 Source: DESIGN §2 and §5; https://www.sqlite.org/wal.html, https://www.sqlite.org/pragma.html; SQLAlchemy 2.1, "Using
 SQLAlchemy to emit BEGIN in lieu of SQLite's transaction control".
 """
@@ -24,6 +24,7 @@ from typing import Final, Literal
 import sqlalchemy as sa
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from services.runtime import postgresql
 from services.runtime.errors import AfterstayError, Ambiguous, Permanent, Transient
 
 DATABASE_FILE: Final = "afterstay.db"
@@ -37,6 +38,10 @@ WAL_KEPT_BYTES_MAX: Final = 64 * 1024 * 1024
 
 Mode = Literal["write", "read", "private"]
 _POLL_S: Final = 0.01
+_ADDRESSES: Final = (
+    "the database must be a SQLite file, sqlite:///PATH, or a PostgreSQL database, "
+    "postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
+)
 _MODE: Final = "afterstay_transaction"
 _BEGIN: Final[dict[str, tuple[str, str]]] = {
     "write": ("PRAGMA query_only = OFF", "BEGIN IMMEDIATE"),
@@ -56,8 +61,16 @@ def database_file(engine: sa.Engine) -> Path:
     return Path(engine.url.database)
 
 
+def is_postgresql(database: sa.Engine | sa.Connection) -> bool:
+    """Say whether a database is PostgreSQL rather than SQLite."""
+    return database.dialect.name == "postgresql"
+
+
 def open_database(url: str) -> sa.Engine:
-    """Return an engine for the database at `url`, making an empty file if there is none; threads may share it.
+    """Return an engine for the database at `url`; threads may share it.
+
+    ``sqlite:///PATH`` is a file, made empty if there is none. ``postgresql://USER:PASSWORD@HOST:PORT/DATABASE`` is a
+    server, which is not asked yet; what follows a ``?`` are parameters of libpq, such as ``sslmode``.
 
     Use `write_transaction` and `read_transaction` rather than the engine's own `begin` and `connect`; a transaction
     begun by those writes.
@@ -65,9 +78,17 @@ def open_database(url: str) -> sa.Engine:
     Raises:
         Permanent: `database-unsupported`; `data-folder-unusable`, where the file cannot be made.
     """
-    parsed = sa.make_url(url)
-    if parsed.get_backend_name() != "sqlite" or not parsed.database or parsed.database == ":memory:":
-        raise Permanent("database-unsupported", "the database must be a SQLite file: sqlite:///PATH")
+    try:
+        parsed = sa.make_url(url)
+    except (sa.exc.ArgumentError, ValueError) as error:  # its text may quote a password
+        raise Permanent("database-unsupported", _ADDRESSES) from error.with_traceback(None)
+    scheme = parsed.drivername.partition("+")[0]
+    if scheme in postgresql.BACKENDS:
+        engine = postgresql.engine_for(parsed, pool_size=POOL_CONNECTIONS_MAX, pool_timeout_s=BUSY_TIMEOUT_S)
+        sa.event.listen(engine, "begin", _begin_postgresql)
+        return engine
+    if scheme != "sqlite" or not parsed.database or parsed.database == ":memory:":
+        raise Permanent("database-unsupported", _ADDRESSES)
     _make_private(Path(parsed.database))
     engine = sa.create_engine(
         parsed,
@@ -84,12 +105,15 @@ def open_database(url: str) -> sa.Engine:
 
 @contextmanager
 def write_transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
-    """Hold the write lock for the block: commits at its end, rolls back if an exception leaves it.
+    """Write for the block: commits at its end, rolls back if an exception leaves it.
+
+    On SQLite it holds the one write lock; on PostgreSQL it holds what it locks.
 
     Raises:
-        Transient: `database-busy`, `database-full`, `database-unavailable`: nothing was written; run it again.
-        Ambiguous: `database-write-unknown`: the disk failed at the commit.
-        Permanent: `database-damaged`, `data-folder-unusable`.
+        Transient: `database-conflict`, `database-busy`, `database-full`, `database-unavailable`: nothing was written;
+            run it again.
+        Ambiguous: `database-write-unknown`: the disk failed at the commit, or the connection was lost in it.
+        Permanent: `database-damaged`, `data-folder-unusable`, or what keeps a server from letting us in.
     """
     with named_errors(), engine.connect() as connection:
         transaction = begin(connection, "write")
@@ -127,11 +151,15 @@ def commit(transaction: sa.RootTransaction) -> None:
     """Commit.
 
     Raises:
-        Ambiguous: `database-write-unknown`: the disk failed, so that nobody knows.
+        Ambiguous: `database-write-unknown`: the disk failed or the connection was lost, so that nobody knows.
     """
     try:
         transaction.commit()
     except sa.exc.DBAPIError as error:
+        if not isinstance(error.orig, sqlite3.Error) and postgresql.is_lost(error):
+            raise Ambiguous(
+                "database-write-unknown", "the connection was lost while the database was committing; look, try again"
+            ) from error
         if _code(error) == sqlite3.SQLITE_IOERR:
             raise Ambiguous(
                 "database-write-unknown", "the disk failed while the database was committing; check the disk, restart"
@@ -145,7 +173,7 @@ def named_errors() -> Iterator[None]:
     try:
         yield
     except sa.exc.DBAPIError as error:
-        named = _named(error)
+        named = _named(error) if isinstance(error.orig, sqlite3.Error) else postgresql.named(error)
         if named is None:
             raise
         raise named from error
@@ -200,6 +228,11 @@ def _begin(connection: sa.Connection) -> None:
     query_only, begins = _BEGIN[connection.get_execution_options().get(_MODE, "write")]
     connection.exec_driver_sql(query_only)
     connection.exec_driver_sql(begins)
+
+
+def _begin_postgresql(connection: sa.Connection) -> None:
+    mode = connection.get_execution_options().get(_MODE, "write")
+    postgresql.enter(connection, read_only=mode == "read")
 
 
 def _code(error: sa.exc.DBAPIError) -> int:

@@ -1,4 +1,8 @@
-"""A follow-up database for tests: the declared schema in a file of its own."""
+"""Follow-up databases for tests: the declared schema in a file of its own, or on a server of the session's.
+
+`engine` and `household` come on both databases, so that whoever takes them is tested on both; `sqlite_engine` is for
+what SQLite alone does.
+"""
 
 import shutil
 from collections.abc import Iterator
@@ -23,9 +27,24 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def engine(empty_database: Path, tmp_path: Path) -> Iterator[sa.Engine]:
-    """An empty database of the test's own."""
+def sqlite_engine(empty_database: Path, tmp_path: Path) -> Iterator[sa.Engine]:
+    """An empty SQLite database of the test's own."""
     shutil.copy(empty_database, tmp_path / DATABASE_FILE)
     engine = open_database(database_url(tmp_path))
     yield engine
     engine.dispose()
+
+
+@pytest.fixture
+def postgres_engine(postgres_url: str) -> Iterator[sa.Engine]:
+    """An empty PostgreSQL database of the test's own."""
+    engine = open_database(postgres_url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def engine(request: pytest.FixtureRequest) -> sa.Engine:
+    """An empty database of the test's own, on either."""
+    made: sa.Engine = request.getfixturevalue("sqlite_engine" if request.param == "sqlite" else "postgres_engine")
+    return made

@@ -1,4 +1,4 @@
-"""A follow-up side in a temporary folder: real normalization, real use cases, real SQLite and panel.
+"""A follow-up side on a database of its own: real normalization, real use cases, real SQL and panel.
 
 Messages go in as bytes in any order and batching; what stands afterwards is read back from the database.
 """
@@ -54,19 +54,27 @@ P1,Rivera,Ana,1952-03-14,217-555-0142,12 Oak Street,62701,1001^^^MERCY^MR
 _PANEL_TABLES = frozenset({"patient", "patient_identifier", "panel_membership", "panel_import", "match_key"})
 
 
-def _skip_syncs(connection: sqlite3.Connection, _entry: object) -> None:
-    connection.execute("PRAGMA synchronous = OFF")  # a test's database need not survive a power cut
+def _skip_syncs(connection: Any, _entry: object) -> None:
+    """A test's database need not survive a power cut."""
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA synchronous = OFF")
+    else:
+        connection.execute("SET synchronous_commit = off")
+        connection.commit()
 
 
 class Household:
     """The follow-up side under test."""
 
-    def __init__(self, folder: Path, *, now: datetime, panel_csv: str = PANEL, feeds: Feeds = FEEDS) -> None:
-        """Make the database; `reset` empties it for the next telling, which is much cheaper than another one."""
+    def __init__(
+        self, folder: Path, *, now: datetime, panel_csv: str = PANEL, feeds: Feeds = FEEDS, url: str | None = None
+    ) -> None:
+        """Make the database, or take the migrated one at `url`; `reset` empties it, which is cheaper than another."""
         self.clock = FixedClock(now)
         self._folder = folder
-        copy_empty_database(folder)
-        self.engine = open_database(database_url(folder))
+        if url is None:
+            copy_empty_database(folder)
+        self.engine = open_database(url or database_url(folder))
         sa.event.listen(self.engine, "connect", _skip_syncs)
         self.follow_up = FollowUp(rules_in_force(frozenset()), lambda: next(self._ids))
         self.apply = ApplyEvents(units_of(self.engine), self.follow_up, self.clock, group="test")
@@ -176,8 +184,10 @@ class Household:
 
     def books(self) -> dict[tuple[str, str], int]:
         """Return the books: log positions by outcome and reason."""
-        rows = self._rows(sa.select(tables.outcome_count))
-        return {(row.outcome, row.reason): row.n for row in rows if row.n}
+        count = tables.outcome_count.c
+        sums = sa.select(count.outcome, count.reason, sa.func.sum(count.n).label("n"))
+        rows = self._rows(sums.group_by(count.outcome, count.reason))
+        return {(row.outcome, row.reason): int(row.n) for row in rows if row.n}
 
     def standing(self) -> str:
         """Return what must be the same in any order (P7): stays and open obligations, without row ids."""

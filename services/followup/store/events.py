@@ -5,7 +5,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from services.followup.store.statements import add_counts, upsert, values_of
+from services.followup.store.statements import add_counts, among, upsert, values_of
 from services.followup.store.tables import (
     Instant,
     ack_count,
@@ -43,7 +43,9 @@ class SqlEventStore:
 
     def _locked_positions(self, group: str, topic: str, partitions: Collection[int]) -> dict[int, int]:
         place = stream_position.c.partition
-        statement = _positions(group, topic).where(place.in_(sorted(set(partitions)))).order_by(place)
+        statement = (
+            _positions(group, topic).where(among(self._connection, place, sorted(set(partitions)))).order_by(place)
+        )
         return {row.partition: row.next_offset for row in self._connection.execute(statement.with_for_update())}
 
     def _make_positions(self, group: str, topic: str, partitions: Sequence[int]) -> set[int]:
@@ -72,7 +74,7 @@ class SqlEventStore:
     def known(self, event_ids: Collection[str]) -> dict[str, KnownEvent]:
         """Return those of the events that were applied before."""
         columns = [event.c[name] for name in KnownEvent.__dataclass_fields__]
-        rows = self._connection.execute(sa.select(*columns).where(event.c.event_id.in_(event_ids)))
+        rows = self._connection.execute(sa.select(*columns).where(among(self._connection, event.c.event_id, event_ids)))
         return {row.event_id: KnownEvent(**row._mapping) for row in rows}  # noqa: SLF001 - SQLAlchemy's public name
 
     def record(self, rows: Sequence[EventRow]) -> None:
@@ -96,8 +98,11 @@ class SqlEventStore:
             self._connection.execute(waits, [{"id": key, "n": n} for key, n in sorted(newer.items())])
 
     def _fragment_ids(self, keys: Collection[str]) -> dict[str, int]:
-        rows = self._connection.execute(sa.select(fragment.c.key, fragment.c.id).where(fragment.c.key.in_(keys)))
-        return {row.key: row.id for row in rows} if keys else {}
+        if not keys:
+            return {}
+        of_keys = among(self._connection, fragment.c.key, keys)
+        rows = self._connection.execute(sa.select(fragment.c.key, fragment.c.id).where(of_keys))
+        return {row.key: row.id for row in rows}
 
     def tally(self, change: Tally) -> None:
         """Move the books."""
@@ -124,7 +129,9 @@ class SqlDeadLetterStore:
 
     def resolve_events(self, event_ids: Collection[str], resolution: str, at: datetime) -> None:
         """Close the open dead letters of events."""
-        theirs = sa.and_(dead_letter.c.event_id.in_(event_ids), dead_letter.c.resolved_at.is_(None))
+        theirs = sa.and_(
+            among(self._connection, dead_letter.c.event_id, event_ids), dead_letter.c.resolved_at.is_(None)
+        )
         self._connection.execute(sa.update(dead_letter).where(theirs).values(resolved_at=at, resolution=resolution))
 
     def resolve_places(self, places: Collection[Place], resolution: str, at: datetime) -> dict[Place, str]:

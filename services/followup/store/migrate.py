@@ -1,8 +1,8 @@
 """Brings a database to the schema of this release: forward only, in one transaction (DESIGN §5).
 
 Promise: after `migrate` the schema is the declared one (`tables.metadata`; a test holds them equal), whoever else
-migrates at the same time: the second waits for the write lock and finds nothing to do. A database of a later release
-is refused, never touched.
+migrates at the same time: the second waits (for SQLite's write lock, for PostgreSQL's advisory lock) and finds nothing
+to do. A database of a later release is refused, never touched.
 """
 
 from importlib.resources import as_file, files
@@ -10,12 +10,15 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from services.runtime.database import read_transaction, write_transaction
+from services.followup.store.locks import Lock, lock_exclusively
+from services.runtime.database import is_postgresql, read_transaction, write_transaction
 from services.runtime.errors import Permanent
 
-HEAD: Final = "0003"
+HEAD: Final = "0004"
 """The newest revision in `migrations/versions`; a test holds it to that."""
-KNOWN: Final = ("0001", "0002", "0003")
+KNOWN: Final = ("0001", "0002", "0003", "0004")
+MIGRATION_WAIT_S: Final = 600.0
+"""How long a process waits for another one that migrates, and a migration for who uses a table."""
 
 _VERSION = sa.table("alembic_version", sa.column("version_num", sa.Text))
 
@@ -30,6 +33,9 @@ def migrate(engine: sa.Engine) -> None:
     if current_revision(engine) == HEAD:
         return
     with write_transaction(engine) as connection:
+        if is_postgresql(connection):
+            connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
+        lock_exclusively(connection, Lock.SCHEMA, within_s=MIGRATION_WAIT_S)
         _upgrade(connection)
 
 

@@ -56,12 +56,12 @@ def packed_identifiers_of(patient_id: str) -> str:
 
 
 def stored_person(columns: Mapping[str, Any], identifiers: Iterable[StoredIdentifier]) -> ComparableDemographics:
-    """Return a stored patient as compared; the birth date is ISO text, as SQLite keeps it."""
+    """Return a stored patient as compared; SQLite gives the birth date as ISO text."""
     birth_date, phone = columns["birth_date"], columns["phone"]
     return comparable(
         RawDemographics(
             names=(RawName(family=columns["family"], given=columns["given"], suffix=columns["suffix"]),),
-            birth_date=date.fromisoformat(birth_date) if birth_date else None,
+            birth_date=date.fromisoformat(birth_date) if isinstance(birth_date, str) else birth_date,
             sex=columns["sex"],
             phones=(phone,) if phone else (),
             addresses=(RawAddress(street=columns["street"], zip=columns["zip"]),),

@@ -7,6 +7,11 @@ from services.followup.usecases.status import Books
 from services.runtime.database import read_transaction
 
 
+def _sum(counts: sa.ColumnElement[int]) -> sa.ColumnElement[int]:
+    """Add the shards of a count up; the sum of integers is a decimal in PostgreSQL."""
+    return sa.cast(sa.func.sum(counts), sa.BigInteger)
+
+
 class SqlBooks:
     """The books of a database."""
 
@@ -20,8 +25,9 @@ class SqlBooks:
         reached = sa.select(place.partition, place.next_offset).where(
             place.consumer_group == group, place.topic == topic
         )
-        outcomes = sa.select(outcome_count.c.outcome, outcome_count.c.reason, outcome_count.c.n)
-        acks = sa.select(ack_count.c.code, ack_count.c.n)
+        outcomes = sa.select(outcome_count.c.outcome, outcome_count.c.reason, _sum(outcome_count.c.n))
+        outcomes = outcomes.group_by(outcome_count.c.outcome, outcome_count.c.reason)
+        acks = sa.select(ack_count.c.code, _sum(ack_count.c.n)).group_by(ack_count.c.code)
         letters = sa.select(count).select_from(dead_letter).where(dead_letter.c.resolved_at.is_(None))
         tasks = sa.select(task.c.kind, task.c.status, count).group_by(task.c.kind, task.c.status)
         with read_transaction(self._engine) as connection:

@@ -136,6 +136,15 @@ match_key = sa.Table(
     sqlite_with_rowid=False,
 )
 
+panel_rematch = sa.Table(
+    "panel_rematch",
+    metadata,
+    sa.Column("id", _serial, primary_key=True),
+    sa.Column("at", Instant, nullable=False),
+    # Up to where stays have been told to look again; none while units that saw the panel before may still be at work.
+    sa.Column("reached", sa.Text),
+)
+
 # --- what the log said -----------------------------------------------------------------------------------------------
 
 stream_position = sa.Table(
@@ -147,11 +156,13 @@ stream_position = sa.Table(
     sa.Column("next_offset", sa.BigInteger, nullable=False),
 )
 
+# The books are counted in shards, so that writers who count the same do not wait for each other: their sum counts.
 outcome_count = sa.Table(
     "outcome_count",
     metadata,
     sa.Column("outcome", sa.Text, primary_key=True),
     sa.Column("reason", sa.Text, primary_key=True),
+    sa.Column("shard", sa.Integer, primary_key=True, server_default="0"),
     sa.Column("n", sa.BigInteger, nullable=False),
 )
 
@@ -159,6 +170,7 @@ ack_count = sa.Table(
     "ack_count",
     metadata,
     sa.Column("code", sa.Text, primary_key=True),
+    sa.Column("shard", sa.Integer, primary_key=True, server_default="0"),
     sa.Column("n", sa.BigInteger, nullable=False),
 )
 
@@ -167,6 +179,13 @@ source_patient = sa.Table(
     metadata,
     sa.Column("id", _serial, primary_key=True),
     sa.Column("key", sa.Text, nullable=False, unique=True),
+)
+
+# A row is nothing but what units lock that bring a visit number to a source patient (`stays.SqlStayStore`).
+visit_lock = sa.Table(
+    "visit_lock",
+    metadata,
+    sa.Column("key", sa.BigInteger, primary_key=True, autoincrement=False),
 )
 
 stay = sa.Table(

@@ -6,11 +6,12 @@ from contextlib import contextmanager
 import sqlalchemy as sa
 
 from services.followup.store.audit import SqlAuditTrail
+from services.followup.store.candidates import SqlCandidateFinder
+from services.followup.store.dues import SqlDueStore
 from services.followup.store.events import SqlDeadLetterStore, SqlEventStore
-from services.followup.store.panel import SqlCandidateFinder
 from services.followup.store.rebuild import SqlRebuildStore
 from services.followup.store.stays import SqlStayStore
-from services.followup.store.tasks import SqlDueStore, SqlTaskStore
+from services.followup.store.tasks import SqlTaskStore
 from services.followup.usecases.ports import Begin, UnitOfWork
 from services.runtime.database import read_transaction, write_transaction
 

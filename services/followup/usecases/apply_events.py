@@ -11,9 +11,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Final
 
 from schemas.events import AdtEvent
-from services.followup.usecases.again import run_again
+from services.followup.usecases.again import CONFLICT, run_again
 from services.followup.usecases.follow_up import FollowUp
 from services.followup.usecases.ports import Begin, DeadLetter, EventRow, Tally, UnitOfWork
 from services.followup.usecases.readings import digest_of
@@ -35,7 +36,11 @@ from services.followup.usecases.sorting import (
 )
 from services.followup.usecases.status import UNKNOWN_ACK
 from services.runtime.clock import Clock
+from services.runtime.errors import Transient
 from services.runtime.eventlog.port import Record
+
+SPREAD_STAYS: Final = 2_000
+"""Stays that get a timer after a panel load in one step, which takes a few hundredths of a second."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,14 +179,36 @@ class ApplyEvents:
                 self._write(unit, sort_records([(record, why)], {}, now), now)
                 unit.events.advance(self._group, record.topic, {record.partition: record.offset + 1})
 
-    @run_again
     def wake(self, *, limit: int = 500) -> int:
-        """Look again at stays whose timer has run out or that a panel load may have touched; return how many."""
+        """Look again at stays whose timer has run out or that a panel load may concern; return how many.
+
+        Any number of processes may do so. A stay that another unit is at work on keeps its timer for the next time:
+        to wait for that unit, which may want the timer, would be to wait for each other.
+        """
+        self._spread()
+        return self._wake(limit)
+
+    def _spread(self) -> None:
+        """Go a step of the way from the latest panel load to the stays that it may concern; the first is short."""
+        try:
+            for _ in range(2):
+                with self._begin() as unit:
+                    if not unit.dues.spread(SPREAD_STAYS):
+                        return
+        except Transient as error:
+            if error.code != CONFLICT:
+                raise  # else it is tried again the next time; timers need not wait for it
+
+    @run_again
+    def _wake(self, limit: int) -> int:
         now = self._clock.now()
         with self._begin() as unit:
-            stay_ids = unit.dues.take(now, limit)
+            due = unit.dues.claim(now, limit)
+            idle = unit.stays.lock_idle(set(due.values())) if due else set()
+            stay_ids = sorted(stay_id for stay_id, source_key in due.items() if source_key in idle)
             if stay_ids:
-                settled = self._follow_up.settle(unit, dict.fromkeys(unit.stays.source_keys_of(stay_ids), ()), now)
+                unit.dues.drop(stay_ids, now)
+                settled = self._follow_up.settle(unit, dict.fromkeys(sorted(idle), ()), now)
                 unit.events.tally(Tally(outcomes=settled.restated, acks={}))
         return len(stay_ids)
 

@@ -116,6 +116,7 @@ class FollowUp:
 
         What is `retold` is forgotten first. The caller then removes the fragments that nothing is part of any more.
         """
+        unit.stays.lock(sorted(pieces))
         stored = unit.stays.fragments_of(sorted(pieces))
         before = {key: {one.fragment.key: one for one in found} for key, found in stored.items()}
         current = {
@@ -123,6 +124,7 @@ class FollowUp:
             for key, found in before.items()
         }
         unit.stays.put_fragments(_join_pieces(current, pieces, before))
+        unit.stays.lock_visits(_brought(before, current))
         shared = visit_numbers(one.fragment for found in before.values() for one in found.values())
         _add_sharers(unit, current, shared)
         told = stays_told([[one.fragment for one in found.values()] for found in current.values()])
@@ -197,12 +199,6 @@ def _join_pieces(
         for piece in new:
             old, stored = there.get(piece.key), was.get(piece.key)
             state = piece if old is None else join(old.fragment, piece)
-            there[piece.key] = StoredFragment(fragment=state, stay_id=stored.stay_id if stored else None)
-            touched[piece.key] = state
-    stored_states = {key: one.fragment for found in before.values() for key, one in found.items()}
-    return [state for key, state in touched.items() if stored_states.get(key) != state]
-
-
 def _followers(
     before: Mapping[str, Mapping[str, StoredFragment]],
     current: Mapping[str, Mapping[str, StoredFragment]],
@@ -218,6 +214,21 @@ def _followers(
     return followers
 
 
+def _brought(
+    before: Mapping[str, Mapping[str, StoredFragment]], current: Mapping[str, Mapping[str, StoredFragment]]
+) -> set[VisitNumber]:
+    """Return the visit numbers that source patients have now and had not before."""
+    return {
+        number
+        for source_key, now in current.items()
+        for number in _numbers_of(now) - _numbers_of(before.get(source_key, {}))
+    }
+
+
+def _numbers_of(fragments: Mapping[str, StoredFragment]) -> set[VisitNumber]:
+    return visit_numbers(one.fragment for one in fragments.values())
+
+
 def _add_sharers(unit: UnitOfWork, current: dict[str, dict[str, StoredFragment]], shared: set[VisitNumber]) -> None:
     """Add, in place, the source patients that are known under a visit number of those here, or were (`shared`)."""
     for _ in range(SHARING_ROUNDS_MAX):
@@ -225,6 +236,7 @@ def _add_sharers(unit: UnitOfWork, current: dict[str, dict[str, StoredFragment]]
         others = unit.stays.sharers(numbers) - current.keys() if numbers else set()
         if not others:
             return
+        unit.stays.lock(sorted(others))
         for key, found in unit.stays.fragments_of(sorted(others)).items():
             current[key] = {one.fragment.key: one for one in found}
 

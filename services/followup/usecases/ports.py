@@ -196,7 +196,22 @@ class ReviewItem:
 
 
 class StayStore(Protocol):
-    """Fragments, stays and the reviews that stand on them."""
+    """Fragments, stays and the reviews that stand on them.
+
+    What it reads of source patients stays as it is until the unit ends only if they are locked.
+    """
+
+    def lock(self, source_keys: Collection[str]) -> None:
+        """Hold source patients until the unit ends, and the panel as it is for them; waits for who holds one."""
+
+    def lock_idle(self, source_keys: Collection[str]) -> set[str]:
+        """Hold those of the source patients until the unit ends that nobody else holds; return them."""
+
+    def lock_visits(self, numbers: Collection[tuple[str | None, str]]) -> None:
+        """Hold (authority, visit number) pairs until the unit ends, so that whoever else brings one is seen or waits.
+
+        Lock what is brought to a source patient for the first time, before `sharers` is asked.
+        """
 
     def fragments_of(self, source_keys: Collection[str]) -> dict[str, list[StoredFragment]]:
         """Return all fragments of source patients, by source key."""
@@ -219,15 +234,12 @@ class StayStore(Protocol):
     def put_reviews(self, stay_ids: Collection[str], items: Sequence[ReviewItem], at: datetime) -> None:
         """Make `items` the open reviews of these stays: opens what is new, closes what has gone."""
 
-    def source_keys_of(self, stay_ids: Collection[str]) -> set[str]:
-        """Return the source patients of stays."""
-
 
 class TaskStore(Protocol):
     """Tasks and their history."""
 
     def tasks_of(self, stay_ids: Collection[str]) -> list[Task]:
-        """Return all tasks, open or not, made for stays."""
+        """Return all tasks, open or not, made for stays; until the unit ends nobody else changes them."""
 
     def apply(self, changes: Sequence[Change], actor: str) -> None:
         """Write changes in the order given, each with its history row."""
@@ -239,8 +251,20 @@ class DueStore(Protocol):
     def set(self, kind: str, dues: Mapping[str, datetime | None]) -> None:
         """Set (or with `None` drop) the timer of stays, by stay id."""
 
-    def take(self, now: datetime, limit: int) -> list[str]:
-        """Take timers that are due: returns the stays and drops the rows, for this unit of work to act on."""
+    def claim(self, now: datetime, limit: int) -> dict[str, str]:
+        """Hold timers that are due and that nobody else holds; return their stays with the source patients."""
+
+    def drop(self, stay_ids: Collection[str], now: datetime) -> None:
+        """Drop the timers of stays that are due: this unit of work acts on them."""
+
+    def spread(self, limit: int) -> bool:
+        """Set a timer for up to `limit` stays that the latest panel load may concern; say whether there is more to do.
+
+        The first step of a load sets none: it waits for the units that looked at the panel before.
+
+        Raises:
+            Transient: `database-conflict`: they take too long; try again later.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,8 +13,9 @@ import sqlalchemy as sa
 from services.followup.domain.demographics import ComparableDemographics, RawDemographics
 from services.followup.domain.identity import Linked, MatchResult, PanelPerson, Uncertain, match
 from services.followup.domain.match_keys import match_keys
-from services.followup.store import panel, tables
-from services.followup.store.panel import SqlCandidateFinder, SqlPanelImports
+from services.followup.store import candidates, tables
+from services.followup.store.candidates import SqlCandidateFinder
+from services.followup.store.panel import SqlPanelImports
 from services.followup.store.panel_staging import SqlStaging
 from services.runtime.database import begin, read_transaction, write_transaction
 from services.runtime.errors import Transient
@@ -155,7 +156,7 @@ def test_a_key_that_outlived_its_patient_links_nobody(engine: sa.Engine, tmp_pat
 def test_a_block_too_large_is_cut_and_counted(
     engine: sa.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(panel, "BLOCK_PATIENTS_MAX", 3)
+    monkeypatch.setattr(candidates, "BLOCK_PATIENTS_MAX", 3)
     load(engine, tmp_path, [{**ANA, "patient_id": f"p{n}", "identifiers": "1001^^^MERCY^MR"} for n in range(5)])
     with read_transaction(engine) as connection:
         finder = SqlCandidateFinder(connection)
