@@ -36,6 +36,7 @@ _SESSION: Final = {
     "lock_timeout": f"{LOCK_TIMEOUT_S * 1000:.0f}",
     "statement_timeout": f"{STATEMENT_TIMEOUT_S * 1000:.0f}",
     "idle_in_transaction_session_timeout": f"{IDLE_TRANSACTION_TIMEOUT_S * 1000:.0f}",
+    "client_connection_check_interval": "2000",  # what a dead process has asked for ends with it
     "timezone": "UTC",
     "jit": "off",  # compiling a statement that runs for a millisecond takes a hundred
 }

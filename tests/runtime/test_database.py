@@ -167,7 +167,9 @@ def test_a_data_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
     engine.dispose()
 
 
-@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "postgresql://localhost/afterstay"])
+@pytest.mark.parametrize(
+    "url", ["sqlite://", "sqlite:///:memory:", "postgresql://localhost", "mysql://h/d", "nothing", ""]
+)
 def test_other_databases_are_refused(url: str) -> None:
     with pytest.raises(Permanent) as error:
         open_database(url)

@@ -81,7 +81,8 @@ class SqlEventStore:
         """Keep events; one that is there already is replaced."""
         fragment_ids = self._fragment_ids({row.fragment_key for row in rows if row.fragment_key})
         values = []
-        for row in sorted(rows, key=lambda one: one.event_id):
+        latest = {row.event_id: row for row in rows}  # a dead letter may have come alive within the batch
+        for _, row in sorted(latest.items()):
             value = values_of(row)
             key = value.pop("fragment_key")
             values.append({**value, "fragment_id": fragment_ids[key] if key else None})

@@ -13,11 +13,11 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from services.followup.store.locks import Lock, try_for_session
+from services.followup.store.locks import Lock, give_back, try_for_session
 from services.followup.store.panel_staging import SqlStaging
 from services.followup.store.postgresql import panel_staging as on_server
 from services.followup.usecases.panel_ports import PanelStaging
-from services.runtime.database import begin, database_file, is_postgresql, named_errors
+from services.runtime.database import database_file, is_postgresql, named_errors
 from services.runtime.errors import Transient
 
 IMPORT_LOCK_FILE: Final = "panel-import.lock"
@@ -39,10 +39,12 @@ class SqlPanelImports:
         if is_postgresql(self._engine):
             with named_errors(), self._engine.connect() as connection:
                 connection.detach()  # its TEMP tables, its settings and its lock end with it
-                with begin(connection, "read"):
-                    if not try_for_session(connection, Lock.PANEL_IMPORT):
-                        raise _running("database")
-                yield on_server.SqlStaging(connection)
+                if not try_for_session(connection, Lock.PANEL_IMPORT):
+                    raise _running("database")
+                try:
+                    yield on_server.SqlStaging(connection)
+                finally:
+                    give_back(connection, Lock.PANEL_IMPORT)
             return
         lock = database_file(self._engine).parent / IMPORT_LOCK_FILE
         with _locked(lock), named_errors(), self._engine.connect() as connection:

@@ -66,10 +66,10 @@ def hidden(engine: sa.Engine) -> dict[str, Seen]:
 
 
 @pytest.fixture
-def before(engine: sa.Engine, tmp_path: Path) -> sa.Engine:
+def before(sqlite_engine: sa.Engine, tmp_path: Path) -> sa.Engine:
     """A database with the old panel."""
-    import_panel(engine, write_panel(tmp_path, *OLD))
-    return engine
+    import_panel(sqlite_engine, write_panel(tmp_path, *OLD))
+    return sqlite_engine
 
 
 @pytest.fixture

@@ -177,6 +177,7 @@ def test_a_batch_of_any_size_costs_the_same_few_statements(engine: sa.Engine, wh
     assert spent[0] == spent[1] <= STATEMENTS_MAX
 
 
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 def test_the_search_never_scans_the_panel(engine: sa.Engine, whole: list[PanelPerson]) -> None:
     assert len(whole) == 300
     with statements(engine) as seen:
@@ -189,10 +190,12 @@ def test_the_search_never_scans_the_panel(engine: sa.Engine, whole: list[PanelPe
             assert [step for step in plan if step.startswith("SCAN") and "SCAN wanted VIRTUAL" not in step] == []
 
 
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 def test_the_publishing_of_an_import_never_scans_the_panel(engine: sa.Engine, whole: list[PanelPerson]) -> None:
     """What runs under the write lock for longer than a turn must cost what the file changes, not what the panel has."""
     assert len(whole) == 300
     with SqlPanelImports(engine).staging() as staging:
+        assert isinstance(staging, SqlStaging)
         plans = list(_publishing_plans(staging))
     assert len(plans) >= 5
     for statement, plan in plans:

@@ -59,6 +59,7 @@ def test_open_and_closed_tasks_can_be_told_apart(engine: sa.Engine, store: SqlWo
     assert len(ids(store)) == len(statuses)
 
 
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
     ("is_open", "index"), [(True, "ix_task_open_due"), (False, "ix_task_due_at_id"), (None, "ix_task_due_at_id")]
 )

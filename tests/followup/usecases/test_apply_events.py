@@ -12,6 +12,7 @@ from services.followup.usecases.ports import DeadLetter
 from services.followup.usecases.sorting import Unusable
 from services.ingest.feeds import Feeds
 from services.runtime.eventlog.port import Record
+from tests.followup.conftest import DATABASES
 from tests.support.adt import adt
 from tests.support.household import FEEDS, PANEL, Household, local
 
@@ -22,9 +23,10 @@ DISCHARGE = adt(
 )
 
 
-@pytest.fixture
-def household(tmp_path: Path) -> Iterator[Household]:
-    made = Household(tmp_path, now=NOW)
+@pytest.fixture(params=DATABASES)
+def household(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Household]:
+    url = request.getfixturevalue("empty_postgres") if request.param == "postgresql" else None
+    made = Household(tmp_path, now=NOW, url=url)
     yield made
     made.close()
 

@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from services.followup.store import tables
+from services.followup.store.unit_of_work import units_of
 from services.followup.usecases import panel_report
 from services.followup.usecases.panel_report import report_json, report_text
 from services.runtime.database import read_transaction, write_transaction
@@ -285,6 +286,17 @@ def test_a_file_without_rows_is_refused(engine: sa.Engine, tmp_path: Path) -> No
     assert len(people(engine)) == 1
 
 
+def spread(engine: sa.Engine, *, stays_each: int) -> int:
+    """Go all the way from the latest load to the stays that it may concern; return in how many steps."""
+    begin, steps, more = units_of(engine), 0, True
+    while more:
+        steps += 1
+        with begin() as unit:
+            more = unit.dues.spread(stays_each)
+    assert rows(engine, tables.panel_rematch.c.id) == []
+    return steps
+
+
 def test_a_load_leaves_an_audit_row_and_looks_at_every_stay_again(engine: sa.Engine, tmp_path: Path) -> None:
     with write_transaction(engine) as connection:
         add_stays(connection, "s1", "s2", "s3")
@@ -296,7 +308,9 @@ def test_a_load_leaves_an_audit_row_and_looks_at_every_stay_again(engine: sa.Eng
         connection.execute(sa.insert(tables.due), dues)
 
     import_panel(engine, write_panel(tmp_path, ANA))
+    steps = spread(engine, stays_each=2)
 
+    assert steps == 3  # one to wait for who looked at the panel before, then two stays, then one
     due = tables.due.c
     assert rows(engine, due.kind, due.stay_id, due.due_at) == [
         ("recheck", "s3", NOW + timedelta(hours=1)),

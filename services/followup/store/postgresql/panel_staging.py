@@ -186,8 +186,8 @@ class SqlStaging:
 
     def _comparison(self, today: date) -> Comparison:
         run = self._connection.exec_driver_sql
-        counted = run(f"SELECT outcome, count(*) FROM ({_OUTCOMES}) AS o GROUP BY outcome").tuples().all()
-        by_outcome: dict[str, int] = dict(counted)
+        counted = run(f"SELECT outcome, count(*) FROM ({_OUTCOMES}) AS o GROUP BY outcome").all()
+        by_outcome: dict[str, int] = {row[0]: row[1] for row in counted}
         (ended,) = run("SELECT count(*) FROM staged_end").one()
         before, dropped = run(_DROPPED, {"today": today}).one()
         return Comparison(
