@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable
 
 import sqlalchemy as sa
 
-from services.followup.store.statements import upsert
+from services.followup.store.statements import among
 from services.followup.store.tables import dead_letter, event, fragment, source_patient, stay
 from services.followup.usecases.ports import DeadLetter, EventRow, HeldEvent, HeldLetter
 
@@ -29,22 +29,16 @@ class SqlRebuildStore:
         self._connection = connection
         self._writes = writes
 
-    def lock_people(self, source_keys: Collection[str]) -> None:
-        """Keep everybody else from changing these source patients until the unit ends."""
-        upsert(self._connection, source_patient, [{"key": key} for key in sorted(source_keys)], keys=("key",))
-        mine = sa.select(source_patient.c.id).where(source_patient.c.key.in_(source_keys))
-        self._connection.execute(mine.order_by(source_patient.c.key).with_for_update()).all()
-
     def held(self, event_ids: Collection[str]) -> dict[str, HeldEvent]:
         """Return events by id, those that are there; in a unit that writes, locked until it ends."""
-        statement = _EVENTS.where(event.c.event_id.in_(event_ids)).order_by(event.c.event_id)
+        statement = _EVENTS.where(among(self._connection, event.c.event_id, event_ids)).order_by(event.c.event_id)
         if self._writes:
             statement = statement.with_for_update(of=event)
         return {one.row.event_id: one for one in self._held(statement)}
 
     def told_of(self, source_keys: Collection[str]) -> list[HeldEvent]:
         """Return all events that are part of the stays of source patients, by place."""
-        theirs = _EVENTS.where(source_patient.c.key.in_(source_keys))
+        theirs = _EVENTS.where(among(self._connection, source_patient.c.key, source_keys))
         return list(self._held(theirs.order_by(event.c.topic, event.c.partition, event.c.offset)))
 
     def visit_numbers(self, source_keys: Collection[str]) -> set[tuple[str, tuple[str | None, str]]]:
@@ -54,7 +48,7 @@ class SqlRebuildStore:
             .distinct()
             .join_from(source_patient, fragment, fragment.c.source_patient_id == source_patient.c.id)
             .join(stay, fragment.c.stay_id == stay.c.id)
-            .where(source_patient.c.key.in_(source_keys), stay.c.visit_number.is_not(None))
+            .where(among(self._connection, source_patient.c.key, source_keys), stay.c.visit_number.is_not(None))
         )
         return {(key, (authority, number)) for key, authority, number in self._connection.execute(statement)}
 
@@ -80,13 +74,13 @@ class SqlRebuildStore:
     def revise(self, event_ids: Collection[str], normalizer: int) -> None:
         """Say of events that rules of this revision read them as they stand."""
         if event_ids:
-            theirs = sa.update(event).where(event.c.event_id.in_(event_ids))
+            theirs = sa.update(event).where(among(self._connection, event.c.event_id, event_ids))
             self._connection.execute(theirs.values(normalizer=normalizer))
 
     def drop_fragments(self, keys: Collection[str]) -> None:
         """Remove fragments, which no event is part of any more."""
         if keys:
-            self._connection.execute(sa.delete(fragment).where(fragment.c.key.in_(keys)))
+            self._connection.execute(sa.delete(fragment).where(among(self._connection, fragment.c.key, keys)))
 
     def _held(self, statement: sa.Select[tuple[object, ...]]) -> Iterable[HeldEvent]:
         for row in self._connection.execute(statement).mappings():

@@ -199,6 +199,12 @@ def _join_pieces(
         for piece in new:
             old, stored = there.get(piece.key), was.get(piece.key)
             state = piece if old is None else join(old.fragment, piece)
+            there[piece.key] = StoredFragment(fragment=state, stay_id=stored.stay_id if stored else None)
+            touched[piece.key] = state
+    stored_states = {key: one.fragment for found in before.values() for key, one in found.items()}
+    return [state for key, state in touched.items() if stored_states.get(key) != state]
+
+
 def _followers(
     before: Mapping[str, Mapping[str, StoredFragment]],
     current: Mapping[str, Mapping[str, StoredFragment]],

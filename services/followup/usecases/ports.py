@@ -286,9 +286,6 @@ class HeldLetter:
 class RebuildStore(Protocol):
     """What a replay needs to take joined state apart and put it together again (`usecases.rebuild`)."""
 
-    def lock_people(self, source_keys: Collection[str]) -> None:
-        """Keep everybody else from changing these source patients until the unit ends."""
-
     def held(self, event_ids: Collection[str]) -> dict[str, HeldEvent]:
         """Return events by id, those that are there; in a unit that writes, locked until it ends."""
 

@@ -101,7 +101,7 @@ class Rebuild:
         Raises:
             Stale: more has come; nothing may be written in this unit.
         """
-        unit.rebuilds.lock_people(circle.people | _told_now(circle, readings))
+        unit.stays.lock(circle.people | _told_now(circle, readings))
         held = {one.row.event_id: one for one in unit.rebuilds.told_of(circle.people)}
         held |= unit.rebuilds.held(circle.loose)
         missing = [one for key, one in held.items() if not _is_read(one.row, readings)]

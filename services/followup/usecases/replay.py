@@ -262,9 +262,9 @@ class Replay:
     @run_again
     def _settle(self, found: Survey) -> Rebuilt:
         with self._desk.begin() as unit:
-            unit.rebuilds.revise(found.revised, self._reader.revision)
             people = sorted(found.people - self._done)  # who is rebuilt is settled
-            unit.rebuilds.lock_people(people)
+            unit.stays.lock(people)
+            unit.rebuilds.revise(found.revised, self._reader.revision)
             return self._rebuild.settle(unit, people, self._clock.now())
 
     async def _timed(self, unit: Callable[[*_Arguments], _Result], *arguments: *_Arguments) -> _Result:
