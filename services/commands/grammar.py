@@ -38,6 +38,7 @@ from services.commands.process_grammar import (
     declare_migrate,
     declare_run,
     declare_scheduler,
+    declare_topics,
     declare_web,
 )
 from services.followup.domain.attempts import Mode, Outcome, Reached
@@ -65,7 +66,7 @@ def build_parser(environ: Mapping[str, str]) -> Parser:
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     verbs = parser.add_subparsers(metavar="VERB", title="verbs", parser_class=Parser)
     for declare in (
-        declare_run, declare_ingest, declare_followup, declare_scheduler, declare_web, declare_migrate,
+        declare_run, declare_ingest, declare_followup, declare_scheduler, declare_web, declare_migrate, declare_topics,
         _panel, _status, _lag, _trace, _tasks, _review, _dlq, _replay, _protocols, _send, _simulate, _demo, _doctor,
     ):  # fmt: skip
         declare(verbs)

@@ -37,7 +37,13 @@ class RepeatLimit(logging.Filter):
 
 
 def limit_repeats(clock: Clock | None = None) -> None:
-    """Put the limit on every logger of aiokafka that exists; harmless when called again."""
+    """Put the limit on every logger of aiokafka that exists; harmless when called again.
+
+    Where no log is configured, in a verb, they are silent: our own error names what they would say.
+    """
+    root = logging.getLogger(_ROOT)
+    if not root.handlers:
+        root.addHandler(logging.NullHandler())
     names = [_ROOT, *(name for name in logging.Logger.manager.loggerDict if name.startswith(f"{_ROOT}."))]
     for name in names:
         logger = logging.getLogger(name)
