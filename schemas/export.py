@@ -1,10 +1,13 @@
-"""The contract's JSON Schema: generated from the types, committed, reviewed as a diff.
+"""The contract's documents: generated from the types, committed, reviewed as a diff.
 
-Owns ``adt_event.v1.schema.json`` beside it. Promise: the committed file says what the types and the docstrings of their
-fields say, and ``--check``, which the tests run, fails when it does not. Source: msgspec; JSON Schema draft 2020-12.
+Owns ``adt_event.v1.schema.json`` and ``asyncapi.yaml`` beside it. Promises: the committed files say what the types and
+the docstrings of their fields say, and ``--check``, which the tests run, fails when they do not; and a change that
+breaks readers is neither accepted by ``--check`` nor written (``schemas.compatibility``): an incompatible event is a
+new version, with a new file beside this one. Source: msgspec; JSON Schema draft 2020-12.
 
-    python -m schemas.export           writes the file
-    python -m schemas.export --check   compares, exits 1 on drift
+    python -m schemas.export                  writes the files, unless the change breaks somebody
+    python -m schemas.export --readers-first  as well if it breaks readers one release behind: upgrade them first
+    python -m schemas.export --check          compares, exits 1 on drift
 """
 
 import argparse
@@ -12,7 +15,7 @@ import ast
 import inspect
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
@@ -20,9 +23,14 @@ from typing import Any, Final
 import msgspec
 
 from schemas import events
+from schemas.asyncapi import asyncapi_document
+from schemas.compatibility import Incompatibility, incompatibilities
 from schemas.events import ADT_EVENT_VERSION, AdtEvent
+from schemas.yaml_text import to_yaml
 
-SCHEMA_FILE: Final = Path(__file__).with_name(f"adt_event.v{ADT_EVENT_VERSION}.schema.json")
+FOLDER: Final = Path(__file__).parent
+SCHEMA_FILE: Final = FOLDER / f"adt_event.v{ADT_EVENT_VERSION}.schema.json"
+ASYNCAPI_FILE: Final = FOLDER / "asyncapi.yaml"
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -64,18 +72,43 @@ def render(schema: dict[str, Any]) -> str:
     return json.dumps(schema, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
-def main(arguments: Sequence[str] | None = None, file: Path = SCHEMA_FILE) -> int:
-    """Write the schema, or with ``--check`` compare it; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m schemas.export", description="Write the contract's JSON Schema.")
-    parser.add_argument("--check", action="store_true", help="change nothing; exit 1 if the file is out of date")
-    wanted = render(event_schema())
-    if not parser.parse_args(arguments).check:
-        file.write_text(wanted, encoding="utf-8")
-        return 0
-    if file.exists() and file.read_text(encoding="utf-8") == wanted:
-        return 0
-    sys.stderr.write(f"{file.name} does not say what the types say: run `python -m schemas.export`\n")
-    return 1
+def main(arguments: Sequence[str] | None = None, folder: Path = FOLDER) -> int:
+    """Write the documents, or with ``--check`` compare them; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m schemas.export", description="Write the contract's documents.")
+    parser.add_argument("--check", action="store_true", help="change nothing; exit 1 if a file is out of date")
+    parser.add_argument("--readers-first", action="store_true", help="consumers will be upgraded before listeners")
+    options = parser.parse_args(arguments)
+    documents = {
+        SCHEMA_FILE.name: render(event_schema()),
+        ASYNCAPI_FILE.name: to_yaml(asyncapi_document(SCHEMA_FILE.name)),
+    }
+    broken = [one for one in _broken(folder / SCHEMA_FILE.name) if one.breaks == "replay" or not options.readers_first]
+    if broken:
+        sys.stderr.write("the types no longer fit the committed schema; make a new version of the event instead:\n")
+        sys.stderr.writelines(f"  {one}\n" for one in broken)
+        return 1
+    if options.check:
+        return _drift(folder, documents)
+    for name, text in documents.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return 0
+
+
+def _broken(file: Path) -> list[Incompatibility]:
+    if not file.exists():
+        return []
+    return incompatibilities(json.loads(file.read_text(encoding="utf-8")), json.loads(render(event_schema())))
+
+
+def _drift(folder: Path, documents: Mapping[str, str]) -> int:
+    drifted = [name for name, text in documents.items() if not _says(folder / name, text)]
+    for name in drifted:
+        sys.stderr.write(f"{name} does not say what the types say: run `python -m schemas.export`\n")
+    return 1 if drifted else 0
+
+
+def _says(file: Path, text: str) -> bool:
+    return file.exists() and file.read_text(encoding="utf-8") == text
 
 
 if __name__ == "__main__":

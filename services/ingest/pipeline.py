@@ -20,6 +20,7 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from schemas.canary import is_canary
+from schemas.cloud_events import cloud_event_headers
 from schemas.events import ACK_HEADER, RAW_HEADER, SENDER_HEADER, AdtEvent, encode_event
 from schemas.topics import ADT_EVENTS, partition_of
 from services.ingest.hl7.ack import AckCode
@@ -185,15 +186,17 @@ class Pipeline:
         decision = self._reception.receive(passage.inbound, received_at)
         event, code = decision.event, decision.code
         passage.decision = decision
+        event_id = event.event_id.encode("ascii")
         passage.record = NewRecord(
             topic=ADT_EVENTS,
             partition=self._partitions[partition_of(event, len(self._partitions))],
-            key=event.event_id.encode("ascii"),
+            key=event_id,
             value=encode_event(event),
             headers=(
                 (RAW_HEADER, passage.inbound.payload),
                 (ACK_HEADER, code.encode("ascii") if code else NOT_ANSWERED),
                 *_sender_header(passage.inbound),
+                *cloud_event_headers(event_id, received_at),
             ),
             timestamp_us=to_timestamp_us(received_at),
         )

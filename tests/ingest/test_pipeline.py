@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from schemas.cloud_events import cloud_event_headers
 from schemas.events import ACK_HEADER, RAW_HEADER, SENDER_HEADER, decode_event
 from schemas.topics import ADT_EVENTS, partition_of
 from services.ingest import pipeline as module
@@ -124,7 +125,7 @@ async def test_the_record_holds_the_event_and_the_bytes_as_received() -> None:
     assert record.topic == ADT_EVENTS
     assert record.key == event.event_id.encode()
     assert record.partition == partition_of(event, len(PARTITIONS))
-    assert record.headers == ((RAW_HEADER, raw), (ACK_HEADER, b"AA"))
+    assert record.headers == ((RAW_HEADER, raw), (ACK_HEADER, b"AA"), *cloud_event_headers(record.key, NOW))
     assert record.timestamp_us == to_timestamp_us(NOW)
     assert event.received_at == NOW
     assert bench.witness.recorded == [(event, "AA")]
