@@ -1,7 +1,7 @@
 """`make bench`: all benchmarks, or those that are named, in one run.
 
-`python -m tests.benchmarks [mllp] [worklist] [consumer] [stays]`. Takes under four minutes on two cores; the figures
-are of this machine at this moment, so look at ratios and at the ranges in brackets.
+`python -m tests.benchmarks [mllp] [kafka] [worklist] [consumer] [stays]`. Takes under ten minutes on two cores; the
+figures are of this machine at this moment, so look at ratios and at the ranges in brackets.
 """
 
 import argparse
@@ -14,11 +14,12 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.benchmarks import consumer, mllp, stays, worklist
+from tests.benchmarks import consumer, kafka_ingest, mllp, stays, worklist
 from tests.benchmarks.processes import prepare_template
 
 SECTIONS = {
     "mllp": mllp.measure,
+    "kafka": kafka_ingest.measure,
     "worklist": worklist.measure,
     "consumer": consumer.measure,
     "stays": stays.measure,

@@ -40,7 +40,7 @@ def prepare_template(folder: Path) -> Path:
     (folder / "panel.csv").write_text(panel_csv(), encoding="ascii")
     (folder / "feeds.yaml").write_text(FEEDS, encoding="ascii")
     data = folder / "data"
-    with _started(["services.cli", "run", "--data", str(data), *_PORTS], folder / "run.err"):
+    with started(_python("services.cli", "run", "--data", str(data), *_PORTS), folder / "run.err"):
         pass  # makes the database
     _finished(["services.cli", "panel", "import", str(folder / "panel.csv"), "--data", str(data)])
     return data / DATABASE_FILE
@@ -54,7 +54,7 @@ def afterstay_run(folder: Path, template: Path) -> Iterator[Server]:
     (data / DATABASE_FILE).write_bytes(template.read_bytes())
     feeds = template.parents[1] / "feeds.yaml"
     words = ["services.cli", "run", "--data", str(data), "--feeds", str(feeds), "--log-level", "warning", *_PORTS]
-    with _started(words, folder / "run.err") as (process, ready):
+    with started(_python(*words), folder / "run.err") as (process, ready):
         (worker,) = process.children()
         yield Server(port=int(ready["mllp"].rpartition(":")[2]), processes={"listener": process, "worker": worker})
 
@@ -65,7 +65,7 @@ def listener_alone(folder: Path, template: Path) -> Iterator[Server]:
     feeds = template.parents[1] / "feeds.yaml"
     words = ["tests.benchmarks.listener_alone", str(folder / "data"), str(feeds)]
     folder.mkdir(parents=True)
-    with _started(words, folder / "listener.err") as (process, ready):
+    with started(_python(*words), folder / "listener.err") as (process, ready):
         yield Server(port=ready["port"], processes={"listener": process})
 
 
@@ -73,8 +73,20 @@ def listener_alone(folder: Path, template: Path) -> Iterator[Server]:
 def python_hl7(folder: Path) -> Iterator[Server]:
     """Run python-hl7's server, which answers and stores nothing."""
     folder.mkdir(parents=True)
-    with _started(["tests.benchmarks.python_hl7_server"], folder / "server.err") as (process, ready):
+    with started(_python("tests.benchmarks.python_hl7_server"), folder / "server.err") as (process, ready):
         yield Server(port=ready["port"], processes={"listener": process})
+
+
+@contextmanager
+def afterstay_ingest(folder: Path, template: Path, bootstrap: str) -> Iterator[Server]:
+    """Run `afterstay ingest` into a broker that has the topics, with a spool of its own."""
+    folder.mkdir(parents=True)
+    feeds = template.parents[1] / "feeds.yaml"
+    words = ["services.cli", "ingest", "--kafka", bootstrap, "--spool", str(folder / "spool"), "--feeds", str(feeds)]
+    words += ["--mllp-port", "0", "--ops-port", "0", "--log-level", "warning"]
+    with started(_python(*words), folder / "ingest.err") as (process, ready):
+        family = {"listener": process, **{f"child {one.pid}": one for one in process.children(recursive=True)}}
+        yield Server(port=int(ready["mllp"].rpartition(":")[2]), processes=family)
 
 
 def run_load(words: list[str]) -> dict[str, Any]:
@@ -86,9 +98,13 @@ def run_load(words: list[str]) -> dict[str, Any]:
 _PORTS = ("--mllp-port", "0", "--http-port", "0")
 
 
+def _python(*words: str) -> list[str]:
+    return [sys.executable, "-m", *words]
+
+
 def _finished(words: list[str]) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", *words],
+        _python(*words),
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -102,10 +118,11 @@ def _finished(words: list[str]) -> str:
 
 
 @contextmanager
-def _started(words: list[str], errors: Path) -> Iterator[tuple[psutil.Process, dict[str, Any]]]:
+def started(words: list[str], errors: Path) -> Iterator[tuple[psutil.Process, dict[str, Any]]]:
+    """Start a server, wait for its line of JSON, and end it and its children; refuse one that complained."""
     with errors.open("wb") as stderr:
         process = subprocess.Popen(
-            [sys.executable, "-m", *words],
+            words,
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -117,7 +134,7 @@ def _started(words: list[str], errors: Path) -> Iterator[tuple[psutil.Process, d
     try:
         said = process.stdout.readline()  # it ends or says so: `run` waits for its worker no longer than a minute
         if not said:
-            sys.exit(f"benchmark: {words[0]} did not start: {errors.read_text(encoding='utf-8')[-2000:]}")
+            sys.exit(f"benchmark: {' '.join(words[:4])} did not start: {errors.read_text(encoding='utf-8')[-2000:]}")
         family += family[0].children()
         yield family[0], json.loads(said)
         _check_quiet(errors)
@@ -128,7 +145,7 @@ def _started(words: list[str], errors: Path) -> Iterator[tuple[psutil.Process, d
 def _check_quiet(errors: Path) -> None:
     """Refuse a measurement of something that complained."""
     said = errors.read_text(encoding="utf-8")
-    if '"error"' in said or '"critical"' in said or "Traceback" in said:
+    if any(word in said for word in ('"error"', '"critical"', "Traceback", "ERROR", "Exception")):
         sys.exit(f"benchmark: a server complained: {said[-2000:]}")
 
 
