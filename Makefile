@@ -44,6 +44,8 @@ lock: install  ## resolve again; the lock names hashes and no addresses
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --extra dev --generate-hashes --universal --no-emit-index-url --no-strip-extras \
 		--python-version 3.11 --custom-compile-command 'make lock' --upgrade -o requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --constraint requirements.lock --generate-hashes --universal --no-emit-index-url \
+		--no-strip-extras --python-version 3.11 --custom-compile-command 'make lock' -o deploy/requirements.lock
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
