@@ -19,7 +19,7 @@ from schemas.topics import ADT_EVENTS
 from services.followup.composition import build_apply
 from services.followup.consumer.delivery import Delivery
 from services.followup.consumer.faust_app import FaustWorker
-from services.followup.consumer.observation import Progress, TaskSeconds
+from services.followup.consumer.observation import FeedSeconds, Progress
 from services.followup.consumer.positions import RECORDS_LOST
 from services.followup.usecases.status import CONSUMER_GROUP
 from services.runtime import metrics as declared
@@ -28,7 +28,7 @@ from services.runtime.errors import Transient
 from services.runtime.eventlog.kafka.connection import KafkaConnection
 from services.runtime.eventlog.kafka.subscriber import KafkaSubscriber
 from services.runtime.log import Logger
-from services.runtime.metrics import Metrics
+from services.runtime.metrics import Metric, Metrics
 from services.runtime.work_thread import WorkThread
 
 STARTING: Final = "consumer-starting"
@@ -59,7 +59,11 @@ class FollowupWorker:
         self._blocked: str | None = STARTING
         self.reached = asyncio.Event()
         """Set once the log answers and the consumer begins."""
-        self.progress = Progress(clock, _task_seconds(metrics))
+        self.progress = Progress(
+            clock,
+            _into(metrics, declared.EVENT_TO_TASK_SECONDS),
+            _into(metrics, declared.SOURCE_DELAY_SECONDS),
+        )
         _provide(metrics, self.progress)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -125,8 +129,8 @@ class FollowupWorker:
         return subscriber
 
 
-def _task_seconds(metrics: Metrics) -> TaskSeconds:
-    histogram = metrics.histogram(declared.EVENT_TO_TASK_SECONDS)
+def _into(metrics: Metrics, metric: Metric) -> FeedSeconds:
+    histogram = metrics.histogram(metric)
     return lambda feed, seconds: histogram.labels(feed).observe(seconds)
 
 
@@ -134,6 +138,7 @@ def _provide(metrics: Metrics, progress: Progress) -> None:
     """Let the process's registry read what the consumer did."""
     metrics.provide_counts(declared.CONSUMER_PROCESSED, progress.processed)
     metrics.provide_counts(declared.CONSUMER_RETRIES, progress.retries)
+    metrics.provide_counts(declared.SOURCE_CLOCK_SKEW, progress.clock_skews)
     metrics.provide_value(declared.CONSUMER_REBALANCES, lambda: progress.rebalances)
     metrics.provide_value(declared.CONSUMER_PARTITIONS, lambda: len(progress.partitions))
     metrics.provide_value(declared.CONSUMER_CAUGHT_UP, lambda: progress.records_caught_up)

@@ -30,6 +30,7 @@ Samples = Iterable[tuple[Labels, float]]
 """Label values, in the order of the metric's label names, and the value."""
 
 SECONDS_SHORT: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_SECONDS_OF_SOURCES: Final = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3_600.0, 14_400.0, 43_200.0, 86_400.0, 259_200.0)
 SECONDS_LONG: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 1_800.0, 7_200.0, 43_200.0)
 
 _log = get_logger(__name__)
@@ -120,6 +121,12 @@ SPOOL_QUARANTINED: Final = _counter("spool_quarantined", "Damaged spool records 
 
 EVENT_TO_TASK_SECONDS: Final = _histogram(
     "event_to_task_seconds", "From the receipt of a message until its effect is committed.", SECONDS_LONG, "feed"
+)
+SOURCE_DELAY_SECONDS: Final = _histogram(
+    "source_delay_seconds", "From the time that a hospital states until receipt.", _SECONDS_OF_SOURCES, "feed"
+)
+SOURCE_CLOCK_SKEW: Final = _counter(
+    "source_clock_skew", "Events whose stated time lies ahead of their receipt; not in the delays.", "feed"
 )
 CONSUMER_PROCESSED: Final = _counter(
     "consumer_processed", "Records committed, by the outcome each had then.", "outcome"

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from schemas.canary import TOKEN_CHARS, canary_control_id, canary_message
 from schemas.cloud_events import cloud_event_headers
 from schemas.events import ACK_HEADER, RAW_HEADER, SENDER_HEADER, decode_event
 from schemas.topics import ADT_EVENTS, partition_of
@@ -447,3 +448,13 @@ async def test_no_task_is_made_for_a_message() -> None:
     assert asyncio.all_tasks() == before
     bench.publisher.release()
     bench.pipeline.close()
+
+
+async def test_a_canary_is_no_sign_of_life_of_the_feed_that_a_default_would_give_it_to() -> None:
+    bench = Bench()
+    bench.send(canary_message(canary_control_id("0" * TOKEN_CHARS), NOW))
+    await until(lambda: bench.pipeline.stats.recorded == 1)
+    assert bench.pipeline.stats.last_of_feed == {}
+    bench.send(adt("A01", sent="20261124080000", control_id="M1"))
+    await until(lambda: bench.pipeline.stats.recorded == 2)
+    assert bench.pipeline.stats.last_of_feed == {"any": NOW}

@@ -90,4 +90,5 @@ def _sum(first: Applied, second: Applied) -> Applied:
         fresh=first.fresh + second.fresh,
         outcomes=Counter(first.outcomes) + Counter(second.outcomes),
         effects=first.effects + second.effects,
+        source_delays=first.source_delays + second.source_delays,
     )

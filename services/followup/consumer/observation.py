@@ -16,8 +16,8 @@ from services.runtime.clock import Clock
 UNKNOWN_FEED: Final = "unknown"
 """Label of an event whose sender no feed names."""
 
-TaskSeconds = Callable[[str, float], None]
-"""Told of each event that took effect: its feed, and the seconds from its receipt to the commit of its tasks."""
+FeedSeconds = Callable[[str, float], None]
+"""Told of a feed and seconds of one of its events."""
 
 
 class ConsumerObserver(Protocol):
@@ -46,13 +46,19 @@ def _ignore(_feed: str, _seconds: float) -> None:
 class Progress:
     """What the consumer has done since the process started. Read it from any thread."""
 
-    def __init__(self, clock: Clock, task_seconds: TaskSeconds = _ignore) -> None:
+    def __init__(
+        self, clock: Clock, task_seconds: FeedSeconds = _ignore, source_seconds: FeedSeconds = _ignore
+    ) -> None:
+        """Measure from receipt to commit by `task_seconds`, and how late a hospital told by `source_seconds`."""
         self._clock = clock
         self._task_seconds = task_seconds
+        self._source_seconds = source_seconds
         self.processed: Counter[str] = Counter()
         """Records by outcome; a record whose outcome changed later is counted where it went first."""
         self.retries: Counter[str] = Counter()
         """Attempts that failed, by code."""
+        self.clock_skews: Counter[str] = Counter()
+        """Events whose stated time lies ahead of their receipt, by feed."""
         self.rebalances = 0
         self.partitions: frozenset[int] = frozenset()
         self.records_caught_up = 0
@@ -73,6 +79,11 @@ class Progress:
                 self.processed[outcome] += moved
         if applied.effects:
             self._measure(applied.effects)
+        for feed, seconds in applied.source_delays:
+            if seconds < 0:  # a clock that is wrong, theirs or ours, would pull the figures down
+                self.clock_skews[feed or UNKNOWN_FEED] += 1
+            else:
+                self._source_seconds(feed or UNKNOWN_FEED, seconds)
 
     def retried(self, code: str) -> None:
         """Count an attempt that failed."""

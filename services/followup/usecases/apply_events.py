@@ -15,6 +15,7 @@ from typing import Final
 
 from schemas.events import AdtEvent
 from services.followup.usecases.again import CONFLICT, run_again
+from services.followup.usecases.delays import SourceDelay, source_delays
 from services.followup.usecases.follow_up import FollowUp
 from services.followup.usecases.ports import Begin, DeadLetter, EventRow, Tally, UnitOfWork
 from services.followup.usecases.readings import digest_of
@@ -45,14 +46,16 @@ SPREAD_STAYS: Final = 2_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Applied:
-    """What a batch came to: records that were new to the group, how the books moved, and when effects were received.
+    """What a batch came to: records that were new to the group, how the books moved, and what is to be measured.
 
-    `effects` are (feed, time of receipt) of events that took effect, to measure how long that took.
+    `effects` are (feed, time of receipt) of events that took effect, to measure how long that took; `source_delays`
+    are those of the events that were not known before.
     """
 
     fresh: int = 0
     outcomes: Mapping[tuple[str, str], int] = field(default_factory=dict)
     effects: tuple[tuple[str | None, datetime], ...] = ()
+    source_delays: tuple[SourceDelay, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +140,8 @@ class ApplyEvents:
             rows, outcomes = self._write(unit, sort_records(decoded, known, now), now)
             unit.events.advance(self._group, topic, {record.partition: record.offset + 1 for record in fresh})
         effects = tuple((row.feed, row.received_at) for row in rows if row.outcome == EFFECT)
-        return Applied(fresh=len(fresh), outcomes=outcomes, effects=effects)
+        events = (event for _, event in decoded if isinstance(event, AdtEvent) and event.event_id not in known)
+        return Applied(fresh=len(fresh), outcomes=outcomes, effects=effects, source_delays=source_delays(events))
 
     @run_again
     def replay(self, replacements: Sequence[tuple[DeadLetter, AdtEvent, str]]) -> int:
