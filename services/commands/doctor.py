@@ -15,6 +15,7 @@ from services.commands.folder_checks import (
     examine_space,
     owner_of,
 )
+from services.commands.kafka_checks import examine_kafka
 from services.commands.machine_checks import (
     examine_packages,
     examine_ports,
@@ -53,6 +54,7 @@ def _findings(arguments: Arguments) -> Iterator[Finding]:
         yield from _findings_of_folder(source.folder, arguments)
     else:
         yield from examined("feeds", lambda: examine_feeds(arguments.feeds))
+        yield from examined("kafka", lambda: examine_kafka(source, single_broker=arguments.single_broker))
         yield from _findings_in_data(source)
 
 

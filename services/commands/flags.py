@@ -81,6 +81,14 @@ def add_place(verb: Parser, *, kafka: bool = False, database: bool = True) -> No
     verb.need(("data",), (*(("kafka",) if kafka else ()), *(("database",) if database else ())))
 
 
+def add_single_broker(verb: Parser) -> None:
+    """Add that Kafka is one broker."""
+    verb.add_setting(
+        "--single-broker", read=None,
+        help="there is only one: it has to sync each write, and its loss is the loss of what it holds",
+    )  # fmt: skip
+
+
 def add_spools(verb: Parser) -> None:
     """Add the ops addresses of listeners, whose spools hold what is not in Kafka yet."""
     verb.add_setting(

@@ -29,6 +29,7 @@ from services.commands.flags import (
     add_ports,
     add_show_phi,
     add_simulation,
+    add_single_broker,
     add_spools,
 )
 from services.commands.parser import Parser, RootParser, Verbs, add_family, add_verb
@@ -359,5 +360,6 @@ def _doctor(verbs: "Verbs[Parser]") -> None:
     )
     add_place(verb, kafka=True)
     add_feeds(verb)
+    add_single_broker(verb)
     add_ports(verb, " that `run` is to have")
     add_json(verb)

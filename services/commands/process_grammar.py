@@ -17,6 +17,7 @@ from services.commands.flags import (
     add_log_level,
     add_ops,
     add_ports,
+    add_single_broker,
 )
 from services.commands.parser import Parser, Verbs, add_family, add_verb
 
@@ -121,9 +122,6 @@ def declare_topics(verbs: "Verbs[Parser]") -> None:
     checked = add_verb(family, "check", "topics:check", "compare topics and brokers with what a message's safety needs")
     for verb in (created, checked):
         add_kafka(verb, required=True)
-        verb.add_setting(
-            "--single-broker", read=None,
-            help="there is only one: it has to sync each write, and its loss is the loss of what it holds",
-        )  # fmt: skip
+        add_single_broker(verb)
         add_config(verb)
         add_json(verb)

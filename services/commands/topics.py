@@ -18,7 +18,7 @@ from services.runtime.eventlog.kafka.topics import TopicFinding, TopicPlan, chec
 
 def create(arguments: Arguments) -> int:
     """Make the topics that are missing, and check all of them."""
-    plans = _plans(single_broker=arguments.single_broker)
+    plans = plans_of(single_broker=arguments.single_broker)
     made, findings = asyncio.run(_create(arguments, plans))
     if arguments.json:
         existed = [plan.name for plan in plans if plan.name not in made]
@@ -32,7 +32,7 @@ def create(arguments: Arguments) -> int:
 
 def check(arguments: Arguments) -> int:
     """Compare the topics with what they have to be."""
-    findings = asyncio.run(check_topics(kafka_of(arguments), _plans(single_broker=arguments.single_broker)))
+    findings = asyncio.run(check_topics(kafka_of(arguments), plans_of(single_broker=arguments.single_broker)))
     if arguments.json:
         write_json({"findings": [asdict(finding) for finding in findings]})
     else:
@@ -46,7 +46,8 @@ async def _create(arguments: Arguments, plans: Sequence[TopicPlan]) -> tuple[lis
     return made, await check_topics(connection, plans)
 
 
-def _plans(*, single_broker: bool) -> list[TopicPlan]:
+def plans_of(*, single_broker: bool) -> list[TopicPlan]:
+    """Return what each topic has to be."""
     return [_plan(settings, single_broker=single_broker) for settings in TOPICS]
 
 

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from schemas.topics import ADT_EVENTS
+from schemas.topics import ADT_EVENTS, TOPICS
 from services.ingest.bootstrap import Listener, ListenerSettings
 from services.runtime import metrics as declared
 from services.runtime.clock import Clock, SystemClock, to_timestamp_us
@@ -24,7 +24,6 @@ from services.runtime.eventlog.spooled.states import STATES, SpoolStats
 from services.runtime.metrics import Metrics
 from services.runtime.process import Process
 
-PARTITIONS_DECLARED: Final = 12  # as schemas.topics; counts until Kafka has said how many there are
 CLIENT_ID: Final = "afterstay-ingest"
 DRAIN_S: Final = 8.0
 """SIGTERM under load ends within 10 s (fault F42)."""
@@ -54,7 +53,7 @@ async def serve_ingest(settings: IngestSettings, process: Process) -> bool:
         publisher = await SpooledPublisher.open(
             settings.spool,
             open_direct=partial(KafkaPublisher.open, settings.kafka, client_id=CLIENT_ID),
-            topics={ADT_EVENTS: PARTITIONS_DECLARED},
+            topics={topic.name: topic.partitions for topic in TOPICS if topic.name == ADT_EVENTS},
             settings=SpoolSettings(bytes_max=settings.spool_bytes_max),
             on_failure=on_failure,
             clock=clock,

@@ -15,7 +15,8 @@ VERBS = verbs()
 
 def test_every_verb_of_the_interface_is_there() -> None:
     assert set(VERBS) == {
-        "run", "ingest", "followup", "scheduler", "web", "migrate", "panel import", "status", "lag", "trace",
+        "run", "ingest", "followup", "scheduler", "web", "migrate", "topics create", "topics check",
+        "panel import", "status", "lag", "trace",
         "tasks ls", "tasks show", "tasks claim", "tasks attempt", "tasks complete", "review ls", "dlq ls", "dlq show",
         "dlq replay", "dlq discard", "replay", "protocols due", "send", "simulate", "demo", "doctor",
     }  # fmt: skip

@@ -36,8 +36,20 @@ _HOLDER_VALUES: Final = {
 """What a placeholder that must be a number or a time is read as; others may stand for themselves."""
 
 
+_IN_CONFIG: Final = {
+    "AFTERSTAY_KAFKA": "127.0.0.1:9092",
+    "AFTERSTAY_DATABASE": "postgresql://afterstay@127.0.0.1:5432/afterstay",
+    "AFTERSTAY_SPOOL": "spool",
+}
+"""What stands in the file of settings that a page has made before it names it."""
+
+
 def _is_parsed(words: list[str], *, data_known: bool) -> bool:
-    parser = build_parser({DATA_VARIABLE: "data"} if data_known else {})
+    environ = {DATA_VARIABLE: "data"} if data_known else {}
+    if "--config" in words:
+        place = words.index("--config")
+        words, environ = [*words[:place], *words[place + 2 :]], _IN_CONFIG
+    parser = build_parser(environ)
     try:
         parser.parse_args([_HOLDER_VALUES.get(word, word) for word in words], namespace=Arguments())
     except SystemExit as end:
