@@ -62,7 +62,7 @@ class Forwarder:
             direct, opened = opened, None
             if direct is None:
                 await asyncio.sleep(self._settings.probe_interval_s)
-                found = await self._probe.open()
+                found = await self._probe.open(self._settings.answer_timeout_s)
                 if isinstance(found, AfterstayError):
                     self._circuit.lost(found)
                     continue

@@ -17,24 +17,21 @@ _log = get_logger(__name__)
 class Probe:
     """Makes publishers to one log."""
 
-    def __init__(
-        self, open_direct: Callable[[], Awaitable[Publisher]], *, timeout_s: float, close_timeout_s: float
-    ) -> None:
+    def __init__(self, open_direct: Callable[[], Awaitable[Publisher]], *, close_timeout_s: float) -> None:
         self._open_direct = open_direct
-        self._timeout_s = timeout_s
         self._close_timeout_s = close_timeout_s
         self._ending: set[asyncio.Future[None]] = set()
 
-    async def open(self) -> Publisher | AfterstayError:
+    async def open(self, timeout_s: float) -> Publisher | AfterstayError:
         """Return a fresh publisher, or why there is none; takes no longer than the time-out."""
         task = asyncio.ensure_future(self._open())
         try:
-            await asyncio.wait({task}, timeout=self._timeout_s)
+            await asyncio.wait({task}, timeout=timeout_s)
         finally:
             if not task.done():  # too slow, or nobody wants it any more
                 self._background(self._abandon(task))
         if not task.done():
-            return Transient("log-unavailable", f"the log cannot be reached within {self._timeout_s:g} s")
+            return Transient("log-unavailable", f"the log cannot be reached within {timeout_s:g} s")
         return task.result()
 
     def close_in_background(self, publisher: Publisher) -> "asyncio.Future[None]":

@@ -34,6 +34,7 @@ from services.runtime.eventlog.spooled.admission import Admission, size_of
 from services.runtime.eventlog.spooled.delivery import is_refusal_of_the_record, no_answer
 from services.runtime.eventlog.spooled.entry import Entry
 from services.runtime.eventlog.spooled.forwarder import Forwarder
+from services.runtime.eventlog.spooled.partitions import learn_partitions, remember_partitions
 from services.runtime.eventlog.spooled.probe import Probe
 from services.runtime.eventlog.spooled.settings import SpoolSettings
 from services.runtime.eventlog.spooled.spool import Spool
@@ -63,7 +64,7 @@ class SpooledPublisher:
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._admission = Admission(settings, topics)
-        self._probe = Probe(open_direct, timeout_s=settings.answer_timeout_s, close_timeout_s=settings.close_timeout_s)
+        self._probe = Probe(open_direct, close_timeout_s=settings.close_timeout_s)
         self._patience_s = settings.answer_timeout_s - settings.grace_s
         self._lock: FolderLock
         self._spool: Spool
@@ -93,7 +94,7 @@ class SpooledPublisher:
         clock: Clock | None = None,
         factory: type[sqlite3.Connection] = sqlite3.Connection,
     ) -> Self:
-        """Claim the spool's folder, open the spool, and try the log once; takes two time-outs at most.
+        """Claim the spool's folder, open the spool, and try the log once, within a bound.
 
         `open_direct` makes a publisher to the log; it may fail or hang. `topics` are the only ones that may be
         published to, with the partitions that they have until the log says otherwise. `on_failure` is called once,
@@ -258,10 +259,10 @@ class SpooledPublisher:
             self._timer.cancel()
             self._timer = None
         self._outages_total += 1
+        self._last_error = None  # so that this one is said, also when the last was of the same kind
         self.lost(error)
         unanswered = [entry for entry in self._in_flight if entry.direct]
         self._in_flight.clear()
-        _log.warning("log_lost", code=error.code, reason=error.message, records=len(unanswered))
         for entry in unanswered:
             entry.direct = False
             self._spool.append(entry.record, entry.size, entry.on_stored)
@@ -291,7 +292,7 @@ class SpooledPublisher:
 
     def lost(self, error: AfterstayError) -> None:
         """Note that the log cannot be reached."""
-        self._last_error = error.code
+        self._note(error)
         self._move("log-lost")
 
     def forwarded(self) -> None:
@@ -308,6 +309,12 @@ class SpooledPublisher:
             self._send(direct, entry)
         self._spool.start_afresh()
         _log.info("log_found", records=self._spool.drained_total, count=self._outages_total)
+
+    def _note(self, error: AfterstayError) -> None:
+        """Say why the log is away, once for each kind of reason: the probes come four times a second."""
+        if error.code != self._last_error:
+            _log.warning("log_lost", code=error.code, reason=error.message, records=self._spool.pending)
+        self._last_error = error.code
 
     def _take_held(self) -> list[Entry]:
         if self._hold_timer is not None:
@@ -344,7 +351,8 @@ class SpooledPublisher:
         remembered = await in_thread(None, on_disk.read_topics, self._folder)
         declared = self._admission.partitions
         declared |= {topic: count for topic, count in remembered.items() if topic in declared}
-        direct = await self._try_log()
+        knows_all = remembered.keys() >= declared.keys()
+        direct = await self._try_log(settings.start_patience_s if knows_all else settings.answer_timeout_s)
         if direct is not None and self._spool.is_empty:
             self.found()
             self.close_circuit(direct)
@@ -353,35 +361,21 @@ class SpooledPublisher:
             _log.warning("spool_in_use", records=self._spool.pending, code=self._last_error)
         self._forwarding = self._loop.create_task(self._forwarder.run(direct), name="spool-forwarder")
 
-    async def _try_log(self) -> Publisher | None:
+    async def _try_log(self, timeout_s: float) -> Publisher | None:
         """Return a publisher to the log if it is there and has the declared topics."""
-        found = await self._probe.open()
+        found = await self._probe.open(timeout_s)
         if isinstance(found, AfterstayError):
-            self._last_error = found.code
+            self._note(found)
             return None
-        if not await self._learn_partitions(found):
+        topics = self._admission.partitions
+        told = await learn_partitions(found, topics, timeout_s=self._settings.answer_timeout_s)
+        if isinstance(told, AfterstayError):
+            self._note(told)
             self._probe.close_in_background(found)
             return None
+        topics |= told
+        await remember_partitions(self._folder, told)
         return found
-
-    async def _learn_partitions(self, direct: Publisher) -> bool:
-        """Ask the log what partitions it has, and remember it for a start while it is away."""
-        try:
-            async with asyncio.timeout(self._settings.answer_timeout_s):
-                told = {topic: len(await direct.partitions(topic)) for topic in self._admission.partitions}
-        except AfterstayError as error:
-            self._last_error = error.code
-            _log.warning("log_not_ready", code=error.code, reason=error.message)
-            return False
-        except TimeoutError:
-            self._last_error = "log-unavailable"
-            return False
-        self._admission.partitions |= told
-        try:
-            await in_thread(None, on_disk.write_topics, self._folder, told)
-        except OSError as error:
-            _log.warning("spool_topics_not_written", folder=str(self._folder), reason=str(error.strerror))
-        return True
 
     def _fail(self, error: AfterstayError) -> None:
         """End with the spool: see the module's promise."""

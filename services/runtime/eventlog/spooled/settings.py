@@ -19,6 +19,8 @@ class SpoolSettings:
         close_timeout_s: How long a publisher that is left may take to close; a client flushes when it stops, and hangs
             on a frozen broker (`streaming.md` §8).
         probe_interval_s: The pause between two tries to reach the log again (`streaming.md` §8).
+        start_patience_s: How long a start waits for the log when it remembers what partitions that has; it accepts
+            all the sooner, and the log is found a moment later.
         handover_s: How long new records may wait in memory while the last of the spool is forwarded.
     """
 
@@ -31,4 +33,5 @@ class SpoolSettings:
     grace_s: float = 0.2
     close_timeout_s: float = 5.0
     probe_interval_s: float = 0.25
+    start_patience_s: float = 0.5
     handover_s: float = 0.5
