@@ -83,6 +83,15 @@ def size_of(record: NewRecord) -> int:
     return size
 
 
+def no_room(held_bytes: int, bytes_max: int) -> Transient:
+    """Return the error for a record that comes while the log is away and its spool is full."""
+    return Transient(
+        "log-unavailable",
+        f"the log is away and its spool holds {held_bytes} bytes, above the limit of {bytes_max}; nothing was stored. "
+        "It goes on by itself once the log is back",
+    )
+
+
 def _undeclared(topic: str) -> Permanent:
     if not is_legal_topic(topic):
         return illegal_topic()

@@ -97,7 +97,7 @@ class Forwarder:
             batch = await spool.next_batch()
             if batch is not None:
                 delivery = await deliver(direct, batch, timeout_s=self._settings.answer_timeout_s)
-                await spool.advance(batch, delivery.done, quarantined=delivery.refused)
+                await spool.advance(batch, delivery.done, quarantined=delivery.refused, stored=delivery.stored)
                 circuit.forwarded()
                 if delivery.error is not None:
                     return delivery.error

@@ -30,8 +30,8 @@ from services.runtime.errors import AfterstayError, Transient
 from services.runtime.eventlog.embedded.publisher import PublisherLimits
 from services.runtime.eventlog.port import NewRecord, OnPublished, Position, Publisher, PublishOutcome
 from services.runtime.eventlog.spooled import folder as on_disk
-from services.runtime.eventlog.spooled.admission import Admission, size_of
-from services.runtime.eventlog.spooled.delivery import is_refusal_of_the_record, no_answer
+from services.runtime.eventlog.spooled.admission import Admission, no_room, size_of
+from services.runtime.eventlog.spooled.delivery import is_loss_of_the_log, no_answer
 from services.runtime.eventlog.spooled.entry import Entry
 from services.runtime.eventlog.spooled.forwarder import Forwarder
 from services.runtime.eventlog.spooled.partitions import learn_partitions, remember_partitions
@@ -190,11 +190,7 @@ class SpooledPublisher:
 
     def hear(self, entry: Entry, outcome: PublishOutcome) -> None:
         """Hear what the log says of a record that it has in hand."""
-        if (
-            isinstance(outcome, AfterstayError)
-            and not is_refusal_of_the_record(outcome)
-            and outcome.code != "log-overloaded"  # the log is well and has said "slow down"
-        ):
+        if isinstance(outcome, AfterstayError) and is_loss_of_the_log(outcome):
             self._lose(outcome)
             return
         entry.direct = False
@@ -217,14 +213,8 @@ class SpooledPublisher:
         self._refused_total += 1
         if self._state != "full":
             self._move("limit-passed")
-            _log.error(
-                "spool_filled", code="log-unavailable", records=self._spool.pending, bytes=self._spool.disk_bytes
-            )
-        return Transient(
-            "log-unavailable",
-            f"the log is away and its spool holds {self._spool.disk_bytes} bytes, above the limit of "
-            f"{self._settings.bytes_max}; nothing was stored. It goes on by itself once the log is back",
-        )
+            _log.error("spool_filled", records=self._spool.pending, bytes=self._spool.disk_bytes)
+        return no_room(self._spool.disk_bytes, self._settings.bytes_max)
 
     def _send(self, direct: Publisher, entry: Entry) -> None:
         entry.deadline = self._loop.time() + self._patience_s

@@ -42,11 +42,18 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """The next records to forward: `records[i]` lies at `begin + i`, and None stands for one that is damaged."""
+    """The next records to forward.
+
+    Attributes:
+        begin: Where the first of them lies; the others follow without a gap.
+        records: None stands for one that is damaged.
+        stored: Indexes of those that the log has confirmed already, behind one that it did not take.
+    """
 
     segment: Segment
     begin: int
     records: list[NewRecord | None]
+    stored: frozenset[int]
 
 
 class Spool:
@@ -90,6 +97,7 @@ class Spool:
         self._rolling: asyncio.Task[None] | None = None
         self._held: list[_Append] | None = None  # appends between two segments, for as long as the first is closed
         self._reader: tuple[Segment, EmbeddedSubscriber] | None = None
+        self._stored: frozenset[int] = frozenset()  # offsets ahead of the first segment's position, of one batch
         self._failure: AfterstayError | None = None
 
     @classmethod
@@ -161,14 +169,18 @@ class Spool:
                 await self._set_aside(segment, damage)
         return None
 
-    async def advance(self, batch: Batch, done: int, *, quarantined: int) -> None:
-        """Note that the first `done` records of a batch are through, so many of them to be set aside."""
+    async def advance(self, batch: Batch, done: int, *, quarantined: int, stored: frozenset[int]) -> None:
+        """Note that the first `done` records of a batch are through, so many of them to be set aside.
+
+        `stored` are indexes of the batch that are through as well; they come again, marked, with those before them.
+        """
         segment = batch.segment
         assert batch.begin == segment.position, "batches are forwarded one after the other"
         if quarantined and not segment.keep:
             await in_thread(None, on_disk.keep, segment.folder)
             segment.keep = True
         segment.position += done
+        self._stored = frozenset(batch.begin + index for index in stored if index >= done)
         self.pending -= done
         self.drained_total += done - quarantined
         self.quarantined_total += quarantined
@@ -291,7 +303,8 @@ class Spool:
             raise Permanent("log-damaged", f"the segment {segment.folder.name} does not hold what was written to it")
         records = [from_spool(record) for record in found]
         self._note_oldest(records[0])
-        return Batch(segment=segment, begin=begin, records=records)
+        stored = frozenset(offset - begin for offset in self._stored)
+        return Batch(segment=segment, begin=begin, records=records, stored=stored)
 
     async def _reader_of(self, segment: Segment) -> EmbeddedSubscriber:
         if self._reader is not None and self._reader[0] is segment:
@@ -334,6 +347,7 @@ class Spool:
 
     async def _drop(self, segment: Segment) -> None:
         self._segments.remove(segment)
+        self._stored = frozenset()
         self.disk_bytes -= segment.disk_bytes
         if not self.pending:
             self.oldest_timestamp_us = None

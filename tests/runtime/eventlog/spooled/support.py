@@ -59,6 +59,7 @@ class Broker:
         self.mood: Mood = "up"
         self.partitions = PARTITIONS
         self.record_bytes_max = 2**30
+        self.leaderless: set[int] = set()
         self.stored: defaultdict[int, list[NewRecord]] = defaultdict(list)
         self.opened = 0
         self.closed = 0
@@ -143,6 +144,8 @@ class Connection:
         if broker.mood == "topicless":
             self._broken = True
             return Permanent("topic-unknown", "there is no such topic")
+        if record.partition in broker.leaderless:
+            return Transient("log-unavailable", "nobody leads this partition")
         if len(record.value) > broker.record_bytes_max:
             return Permanent("record-too-large", "the topic takes no record of this size")
         broker.stored[record.partition].append(record)

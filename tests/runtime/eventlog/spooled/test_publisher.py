@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -225,6 +226,24 @@ async def test_a_log_without_its_topic_keeps_what_is_acknowledged_until_the_topi
         broker.change("up")
         await until_direct(spool.publisher)
         assert_all_there_in_order(broker, sender)
+
+
+async def test_a_partition_without_a_leader_does_not_send_the_others_again_and_again(tmp_path: Path) -> None:
+    broker = Broker()
+    broker.leaderless = {1}
+    async with opened(tmp_path, broker) as spool:
+        sender = Sender(publisher=spool.publisher)
+        sender.send(90)
+        await until(lambda: not sender.unanswered)
+        assert sender.acknowledged == list(range(90))
+        tries = broker.opened
+        await until(lambda: broker.opened >= tries + 5)
+        assert broker.first_occurrences(0) == list(range(0, 90, 3)), "those that can be stored are, meanwhile"
+        assert spool.publisher.stats.records > 80
+        broker.leaderless = set()
+        await until_direct(spool.publisher)
+        assert_all_there_in_order(broker, sender)
+        assert max(Counter(broker.numbers).values()) <= 2, "by the one that was lost, and once more"
 
 
 async def test_a_publisher_whose_close_hangs_holds_up_nothing(tmp_path: Path) -> None:
