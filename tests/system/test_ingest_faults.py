@@ -38,7 +38,7 @@ FROZEN_S: Final = 30.0
 HEALS_WITHIN_S: Final = 60.0
 COMMIT_S: Final = 0.004
 """How long a group commit takes at most, on an ordinary disk: a kill falls anywhere in it."""
-KILLS: Final = (4, 8, 4, 4)
+KILLS: Final = (5, 6, 5, 4)
 """Of the listener: while the broker is well, is frozen, comes back from a stop, comes back from a kill."""
 NOTICED_WITHIN_S: Final = 2.0
 SLACK_S: Final = 1.5
