@@ -13,7 +13,7 @@ from services.runtime.eventlog.embedded.publisher import EmbeddedPublisher, Publ
 from services.runtime.eventlog.embedded.subscriber import EmbeddedSubscriber
 from services.runtime.eventlog.port import PublishOutcome
 from services.runtime.eventlog.spooled import folder as on_disk
-from services.runtime.eventlog.spooled.folder import POSITION_FILE, QUARANTINE, SEGMENTS, TOPICS_FILE
+from services.runtime.eventlog.spooled.folder import KEEP_FILE, POSITION_FILE, QUARANTINE, SEGMENTS, TOPICS_FILE
 from services.runtime.eventlog.spooled.spooled_record import SPOOL_TOPIC, from_spool, to_spool
 from tests.runtime.eventlog.embedded.support import raw
 from tests.runtime.eventlog.spooled.support import Broker, Sender, new_record, opened, small, until, until_direct
@@ -183,6 +183,29 @@ async def test_a_record_that_the_log_takes_never_is_set_aside_and_blocks_nothing
     (found,) = await subscriber.read(SPOOL_TOPIC, 0, 3, max_records=1, bytes_max=1)
     await subscriber.close()
     assert from_spool(found) == new_record(3, padding=5000)
+
+
+async def test_a_quarantined_segment_can_be_brought_back_as_the_reference_says(tmp_path: Path) -> None:
+    broker = Broker()
+    broker.change("down")
+    async with opened(tmp_path, broker) as spool:
+        sender = Sender(publisher=spool.publisher)
+        await sender.send_and_wait(3)
+        await sender.send_and_wait(1, padding=5000)
+        broker.record_bytes_max = 4000
+        broker.change("up")
+        await until_direct(spool.publisher)
+        await until(lambda: spool.publisher.stats.quarantined_segments == 1)
+    (kept,) = quarantined_in(tmp_path)
+    back = kept.rename(tmp_path / SEGMENTS / kept.name)
+    (back / KEEP_FILE).unlink()
+    (back / POSITION_FILE).unlink()
+    broker.record_bytes_max = 10_000
+    async with opened(tmp_path, broker) as spool:
+        assert spool.publisher.stats.records == 4
+        await until_direct(spool.publisher)
+    assert set(broker.numbers) == {0, 1, 2, 3}
+    assert quarantined_in(tmp_path) == []
 
 
 # How far it is forwarded
