@@ -51,7 +51,7 @@ REQUEST_TIMEOUT_S: Final = 12.0
 METADATA_MAX_AGE_MS: Final = 5_000
 """So that a topic created after the start is read within 5 s."""
 BUFFERED_RECORDS_MAX: Final = 500
-"""Of a partition's agent, besides the batch under way; more is left in the broker."""
+"""In each of faust's two buffers, besides what was taken over and the batch under way; more is left in the broker."""
 RESUME_WITHIN_S: Final = 5.0
 """How long an assignment waits for the database's positions; past it, the group's commit has to do at first."""
 SETTLE_WITHIN_S: Final = 5.0
@@ -80,6 +80,8 @@ class FaustWorker:
         self._observer = observer
         self._log = log
         self._partitions: frozenset[int] = frozenset()
+        self._taken: asyncio.Queue[tuple[StreamT[bytes], EventT[bytes]]] = asyncio.Queue(BATCH_RECORDS_MAX)
+        self._batch: asyncio.Task[bool] | None = None
         self._failed: asyncio.Future[None]
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -91,11 +93,13 @@ class FaustWorker:
         """
         self._failed = asyncio.get_running_loop().create_future()
         app = self._build()
-        parts: tuple[Coroutine[Any, Any, object], ...] = (stop.wait(), self._live(app), self._check_now_and_then())
-        tasks: set[asyncio.Future[Any]] = {asyncio.create_task(part) for part in parts}
+        parts = (stop.wait(), self._live(app), self._feed(), self._check_now_and_then())
+        tasks: set[asyncio.Future[Any]] = {
+            asyncio.create_task(cast("Coroutine[Any, Any, Any]", part)) for part in parts
+        }
         try:
             await asyncio.wait({self._failed, *tasks}, return_when=asyncio.FIRST_COMPLETED)
-            await self.settle()
+            await self._finish_batch()
         finally:
             for task in tasks:
                 task.cancel()
@@ -124,18 +128,43 @@ class FaustWorker:
             self._fail(error)
 
     async def _consume(self, stream: StreamT[bytes]) -> None:
-        """The agent. It returns, and never raises, when the worker has to stop."""
+        """The agent: takes over what faust offers, as long as there is room, and does nothing that could raise.
+
+        faust fills no batch while it waits for one to be done, and takes 0.1 ms or more for each record: working here
+        would make the batches of a backlog as small as what it can bring within `WITHIN_S`.
+        """
         batches: AsyncIterable[Sequence[EventT[bytes]]] = stream.noack_take(BATCH_RECORDS_MAX, within=WITHIN_S)  # type: ignore[attr-defined] # not in the abstract class
         async for events in batches:
-            try:
-                await self._delivery.deliver([_record(event) for event in events])
-            except Stopped:
-                return
-            except Exception as error:  # noqa: BLE001 - the consumer's shell: nothing may leave the agent
-                self._fail(error)
-                return
             for event in events:
-                await stream.ack(event)
+                await self._taken.put((stream, event))
+
+    async def _feed(self) -> None:
+        """Deliver batches of what was taken over meanwhile, one after the other, until one cannot be."""
+        delivered = True
+        while delivered:
+            batch = [await self._taken.get()]
+            while len(batch) < BATCH_RECORDS_MAX and not self._taken.empty():
+                batch.append(self._taken.get_nowait())
+            self._batch = asyncio.create_task(self._deliver(batch))
+            delivered = await asyncio.shield(self._batch)
+
+    async def _deliver(self, batch: Sequence[tuple[StreamT[bytes], EventT[bytes]]]) -> bool:
+        """Commit a batch, then acknowledge it; False when that cannot be, and the worker has to end."""
+        try:
+            await self._delivery.deliver([_record(event) for _, event in batch])
+        except Stopped:
+            return False
+        except Exception as error:  # noqa: BLE001 - the consumer's shell: nothing may be acknowledged after a failure
+            self._fail(error)
+            return False
+        for stream, event in batch:
+            await stream.ack(event)
+        return True
+
+    async def _finish_batch(self) -> None:
+        """Let the batch under way be committed and acknowledged."""
+        if self._batch is not None:
+            await asyncio.wait({self._batch}, timeout=SETTLE_WITHIN_S)
 
     # What the parts of faust below call
 
