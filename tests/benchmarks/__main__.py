@@ -14,7 +14,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.benchmarks import consumer, kafka_ingest, mllp, stays, worklist
+from tests.benchmarks import consumer, feeding, kafka_ingest, mllp, stays, worklist
 from tests.benchmarks.processes import prepare_template
 
 SECTIONS = {
@@ -22,6 +22,7 @@ SECTIONS = {
     "kafka": kafka_ingest.measure,
     "worklist": worklist.measure,
     "consumer": consumer.measure,
+    "feeding": feeding.measure,
     "stays": stays.measure,
 }
 
