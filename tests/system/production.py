@@ -146,8 +146,9 @@ class Child:
         return lines
 
     def complaints(self) -> list[dict[str, Any]]:
-        """Return the log lines that call for somebody."""
-        return [line for line in self.log() if line["level"] in {"error", "critical"}]
+        """Return our log lines that call for somebody; aiokafka calls every rebalance an error."""
+        severe = [line for line in self.log() if line["level"] in {"error", "critical"}]
+        return [line for line in severe if not (line["event"] == "library_logged" and "aiokafka" in line["logger"])]
 
     def _ready_line(self) -> str | None:
         said = self._stdout.read_text(encoding="utf-8")
