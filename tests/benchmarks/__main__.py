@@ -1,7 +1,7 @@
 """`make bench`: all benchmarks, or those that are named, in one run.
 
-`python -m tests.benchmarks [mllp] [kafka] [worklist] [consumer] [feeding] [stays]`. Takes about ten minutes on two cores;
-the figures are of this machine at this moment, so look at ratios and at the ranges in brackets.
+`python -m tests.benchmarks [mllp] [kafka] [worklist] [consumer] [feeding] [stays]`. Takes about ten minutes on two
+cores; the figures are of this machine at this moment, so look at ratios and at the ranges in brackets.
 """
 
 import argparse
