@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from tests.support.adt import adt
 from tests.support.data_folders import PARTITIONS, DataFolder
 
 WITHIN_S = 2.0
+CLEARED = b"\x1b[H\x1b[J"
 SHORT = ("--window", "0.3")
 ADMIT = adt("A01", sent="20261117090000", control_id="M1", admitted="20261117090000")
 
@@ -177,3 +179,21 @@ def test_watching_prints_a_line_each_look_until_it_is_interrupted(young: DataFol
     assert first["state"] == second["state"] == "CRITICAL"
     ages = [max(row["oldest_age_seconds"] for row in frame["partitions"]) for frame in (first, second)]
     assert 1.0 < ages[1] - ages[0] < 4.0
+
+
+@pytest.mark.system
+def test_on_a_terminal_it_is_drawn_in_place(young: DataFolder) -> None:
+    young.receive(ADMIT)
+    screen, terminal = pty.openpty()
+    words = [sys.executable, "-m", "services.cli", "lag", "--data", str(young.path), "--watch"]
+    with subprocess.Popen(words, stdout=terminal, stderr=subprocess.PIPE, env=os.environ) as watching:
+        os.close(terminal)
+        drawn = b""
+        while drawn.count(CLEARED) < 2:
+            drawn += os.read(screen, 4_096)
+        watching.send_signal(signal.SIGINT)
+        watching.communicate(timeout=10)
+    os.close(screen)
+    frames = drawn.split(CLEARED)
+    assert frames[0] == b""
+    assert frames[1].startswith(b"CRITICAL - STOPPED: nobody consumes it")

@@ -1,14 +1,13 @@
 """`afterstay lag --kafka` against a real broker: one that is idle, one that is behind, one that is not there.
 
-The verb looks at the topic and the group of production, so it has a broker of its own.
+The verb looks at the topic of production, which is made anew for it; groups are each test's own.
 """
 
 import asyncio
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import pytest
-from aiokafka.admin import NewTopic
 
 from schemas.topics import ADT_EVENTS
 from services.runtime.clock import SystemClock, to_timestamp_us
@@ -17,23 +16,18 @@ from services.runtime.eventlog.kafka.groups import KafkaGroupPositions
 from services.runtime.eventlog.kafka.publisher import KafkaPublisher
 from services.runtime.eventlog.port import NewRecord
 from tests.commands.conftest import Afterstay
-from tests.support.kafka import Brokers, fresh_name, kafka_admin
+from tests.support.kafka import Brokers, fresh_name
+from tests.system.production import PARTITIONS, fresh_log
 
-DAY_MS = 86_400_000
+KEPT_S = 7 * 86_400
+"""Kafka's own default, since the topic says nothing else."""
 
 
 @pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Brokers]:
-    """A broker with the topic of production."""
-    with Brokers(tmp_path_factory.mktemp("lag-kafka")) as brokers:
-        asyncio.run(_make_topic(brokers.bootstrap))
-        yield brokers
-
-
-async def _make_topic(bootstrap: str) -> None:
-    topic = NewTopic(ADT_EVENTS, 4, 1, topic_configs={"retention.ms": str(DAY_MS)})
-    async with kafka_admin(bootstrap) as admin:
-        await admin.create_topics([topic])
+def broker(kafka: Brokers) -> Brokers:
+    """The session's broker with the topic of production, empty."""
+    fresh_log(kafka.bootstrap)
+    return kafka
 
 
 async def _publish(bootstrap: str, *ages_s: float) -> dict[int, int]:
@@ -70,7 +64,7 @@ def test_what_was_consumed_is_well_and_what_was_not_is_as_old_as_it_is(afterstay
     (waiting,) = [row for row in behind.json["partitions"] if row["lag"]]
     assert (waiting["partition"], waiting["lag"], waiting["status"]) == (0, 1, "STOPPED")
     assert waiting["oldest_age_seconds"] == pytest.approx(3_600.0, abs=2.0)
-    assert waiting["retention_used"] == pytest.approx(1 / 24, abs=0.001)
+    assert waiting["retention_used"] == pytest.approx(3_600 / KEPT_S, rel=0.01)
     assert behind.json["summary"].startswith("STOPPED: nobody consumes it (partition 0)")
 
 
@@ -78,7 +72,7 @@ def test_the_other_word_for_its_address_is_kafkas(afterstay: Afterstay, broker: 
     group = fresh_name("group")
     asyncio.run(_commit(broker.bootstrap, group, asyncio.run(_publish(broker.bootstrap, 1.0))))
     said = afterstay("lag", "--bootstrap-server", broker.bootstrap, "--group", group)
-    assert said.out.startswith(f"OK - {group} on {ADT_EVENTS}, 4 partitions: nothing waits | ")
+    assert said.out.startswith(f"OK - {group} on {ADT_EVENTS}, {PARTITIONS} partitions: nothing waits | ")
 
 
 def test_a_broker_that_is_not_there_is_unknown(afterstay: Afterstay) -> None:

@@ -14,6 +14,8 @@ from services.runtime.eventlog.kafka.subscriber import KafkaSubscriber
 from services.runtime.eventlog.lag_observer import LagObserver
 
 REQUEST_TIMEOUT_MS: Final = 3000
+FETCH_BYTES: Final = 1
+"""Kafka brings one batch all the same (KIP-74), and the first record of it is all that is looked at."""
 RETENTION_MS: Final = "retention.ms"
 
 _TOPIC_RESOURCE: Final = 2  # Kafka's ConfigResource.Type
@@ -39,7 +41,7 @@ class KafkaLagParts:
             Transient: `log-unavailable`.
         """
         async with AsyncExitStack() as opened:
-            subscriber = await KafkaSubscriber.open(connection, client_id=client_id)
+            subscriber = await KafkaSubscriber.open(connection, client_id=client_id, fetch_bytes=FETCH_BYTES)
             opened.push_async_callback(subscriber.close)
             groups = await KafkaGroupPositions.open(connection, client_id=client_id)
             opened.push_async_callback(groups.close)

@@ -1,9 +1,9 @@
 """Reads Kafka from any position, by fetch requests of its own: the port's statelessness with a consumer's speed.
 
-A fetch brings up to `FETCH_BYTES` of a partition; what a page leaves of it is kept, so reading on costs no request and
-jumping elsewhere costs one. `wait_for_records` hands the waiting to the broker (a fetch that is answered when there is
-something), and keeps what came. Broker away: `log-unavailable` after `REQUEST_TIMEOUT_MS` at the latest; the next call
-connects again, so it heals by itself.
+A fetch brings up to `fetch_bytes` of a partition, and one batch of records at least; what a page leaves of it is kept,
+so reading on costs no request and jumping elsewhere costs one. `wait_for_records` hands the waiting to the broker (a
+fetch that is answered when there is something), and keeps what came. Broker away: `log-unavailable` after
+`REQUEST_TIMEOUT_MS` at the latest; the next call connects again, so it heals by itself.
 
 aiokafka's own consumer is not used: it has a place in each partition and fetches ahead from there, so each jump throws
 that away, and it hides a broker that is gone behind an endless wait.
@@ -41,20 +41,22 @@ _LEADER_ELSEWHERE: Final = {3, 5, 6, 9, 74, 75}  # unknown here, no leader, not 
 class KafkaSubscriber:
     """Reads any topic of a cluster; see the module."""
 
-    def __init__(self, client: KafkaClient) -> None:
+    def __init__(self, client: KafkaClient, fetch_bytes: int = FETCH_BYTES) -> None:
         self._client = client
+        self._fetch_bytes = fetch_bytes
         self._fetched: dict[tuple[str, int], Fetched] = {}
         self._polls: dict[int, asyncio.Task[list[Fetched]]] = {}
 
     @classmethod
-    async def open(cls, connection: KafkaConnection, *, client_id: str) -> Self:
-        """Connect to the cluster.
+    async def open(cls, connection: KafkaConnection, *, client_id: str, fetch_bytes: int = FETCH_BYTES) -> Self:
+        """Connect to the cluster; who wants a record here and there fetches little at once.
 
         Raises:
             Permanent: `broker-settings-unusable`, `broker-refused`.
             Transient: `log-unavailable`.
         """
-        return cls(await KafkaClient.open(connection, client_id=client_id, request_timeout_ms=REQUEST_TIMEOUT_MS))
+        client = await KafkaClient.open(connection, client_id=client_id, request_timeout_ms=REQUEST_TIMEOUT_MS)
+        return cls(client, fetch_bytes)
 
     async def partitions(self, topic: str) -> tuple[int, ...]:
         """Return the topic's partitions."""
@@ -146,8 +148,8 @@ class KafkaSubscriber:
         self, node: int, topic: str, starts: Mapping[int, int], *, wait_ms: int, group: ConnectionGroup
     ) -> dict[int, tuple[int, bytes]]:
         """Fetch from one broker; return for each partition its error code and the stored batches."""
-        asked = [(topic, [(partition, start, FETCH_BYTES) for partition, start in starts.items()])]
-        request = FetchRequest(wait_ms, 1, FETCH_BYTES * len(starts), 0, asked)
+        asked = [(topic, [(partition, start, self._fetch_bytes) for partition, start in starts.items()])]
+        request = FetchRequest(wait_ms, 1, self._fetch_bytes * len(starts), 0, asked)
         response = await or_unavailable(self._client.send(node, request, group), f"reading from broker {node}")
         return {
             partition: (error_code, data or b"")
