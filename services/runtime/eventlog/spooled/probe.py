@@ -64,10 +64,13 @@ class Probe:
             _log.warning("publisher_not_closed", exc_info=error)
 
     async def _abandon(self, task: asyncio.Future[Publisher | AfterstayError]) -> None:
-        """End an attempt; if it opens after all, close what it opened."""
-        task.cancel()
+        """Let an attempt end by itself, and close what it opens after all; cancel it only if that takes too long.
+
+        A client that is canceled while it connects leaves its connection behind (aiokafka 0.14 does).
+        """
         await asyncio.wait({task}, timeout=self._close_timeout_s)
         if not task.done():
+            task.cancel()
             task.add_done_callback(_take_result)
         elif not task.cancelled() and not isinstance(opened := task.result(), AfterstayError):
             await self._close(opened)

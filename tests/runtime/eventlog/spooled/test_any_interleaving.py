@@ -10,9 +10,10 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from services.runtime.errors import AfterstayError, Ambiguous, Transient
 from services.runtime.eventlog.port import Position
@@ -133,6 +134,11 @@ class AnyInterleaving(RuleBasedStateMachine):
 
 
 AnyInterleaving.TestCase.settings = settings(
-    max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=15, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestAnyInterleaving = AnyInterleaving.TestCase
+
+
+@pytest.mark.slow
+def test_hundreds_of_interleavings() -> None:
+    run_state_machine_as_test(AnyInterleaving, settings=settings(AnyInterleaving.TestCase.settings, max_examples=300))
