@@ -4,6 +4,8 @@ A message that ends as it should is logged at the level ``debug``, so that the l
 found by `afterstay trace` and counted by `afterstay status` in any case. Parked and refused messages have a line each.
 """
 
+import time
+from collections.abc import Callable
 from typing import Final
 
 from schemas.events import AdtEvent
@@ -16,6 +18,8 @@ from services.runtime.log import Logger
 
 SECURITY: Final = "security"
 """The kind of a log line that says that somebody tried what they may not."""
+CONNECTION_LINES_PER_S: Final = 50
+"""A region's feeds that all come back at once after a fault of the network are logged one by one."""
 _USUAL_ENDS: Final = frozenset({CloseReason.PEER_CLOSED, CloseReason.IDLE_TIMEOUT, CloseReason.DRAINED})
 
 
@@ -60,30 +64,52 @@ class LoggingPipelineObserver:
 
 
 class LoggingServerObserver:
-    """Logs what happens to connections."""
+    """Logs what happens to connections, of many in one second only some: who floods the door must not flood the log.
 
-    def __init__(self, log: Logger) -> None:
+    A line costs more than the connection it is of, and the loop that writes it is the one that acknowledges. What is
+    not logged is counted all the same, and said by its number.
+    """
+
+    def __init__(self, log: Logger, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._log = log
+        self._monotonic = monotonic
+        self._second = 0.0
+        self._lines = 0
+
+    def _may_log(self) -> bool:
+        now = self._monotonic()
+        if now - self._second >= 1.0:
+            if (held_back := self._lines - CONNECTION_LINES_PER_S) > 0:
+                self._log.warning("connections_unlogged", count=held_back)
+            self._second, self._lines = now, 0
+        self._lines += 1
+        return self._lines <= CONNECTION_LINES_PER_S
 
     def connection_opened(self, connection_id: int, peer: str) -> None:
         """Log a new connection."""
-        self._log.info("connection_opened", connection=connection_id, peer=peer)
+        if self._may_log():
+            self._log.info("connection_opened", connection=connection_id, peer=peer)
 
     def connection_refused(self, peer: str, reason: RefuseReason) -> None:
         """Log a connection that was not let in."""
-        self._log.warning("connection_refused", peer=peer, reason=reason)
+        if self._may_log():
+            self._log.warning("connection_refused", peer=peer, reason=reason)
 
     def handshake_done(self, connection_id: int, peer: str, version: str, identity: PeerIdentity | None) -> None:
         """Log who it is."""
-        names = sorted(identity.names) if identity is not None else None
-        self._log.info("handshake_done", connection=connection_id, peer=peer, tls=version, certificate=names)
+        if self._may_log():
+            names = sorted(identity.names) if identity is not None else None
+            self._log.info("handshake_done", connection=connection_id, peer=peer, tls=version, certificate=names)
 
     def handshake_failed(self, connection_id: int, peer: str, failure: HandshakeFailure) -> None:
         """Log why a peer does not get in: a security event."""
-        self._log.warning("handshake_failed", kind=SECURITY, connection=connection_id, peer=peer, reason=failure)
+        if self._may_log():
+            self._log.warning("handshake_failed", kind=SECURITY, connection=connection_id, peer=peer, reason=failure)
 
     def connection_closed(self, connection_id: int, peer: str, reason: CloseReason) -> None:
         """Log the end of a connection, louder where we ended it."""
+        if not self._may_log():
+            return
         write = self._log.info if reason in _USUAL_ENDS else self._log.warning
         write("connection_closed", connection=connection_id, peer=peer, reason=reason)
 

@@ -21,6 +21,7 @@ from services.runtime.eventlog.kafka.publisher import KafkaPublisher
 from services.runtime.eventlog.spooled.publisher import SpooledPublisher
 from services.runtime.eventlog.spooled.settings import SpoolSettings
 from services.runtime.eventlog.spooled.states import STATES, SpoolStats
+from services.runtime.lifecycle import hangup_heard
 from services.runtime.metrics import Metrics
 from services.runtime.process import Process
 
@@ -72,11 +73,12 @@ async def serve_ingest(settings: IngestSettings, process: Process) -> bool:
     try:
         port = await listener.start()
         mllp = _address(settings.listener.door.host, port)
-        process.say_ready(check=check, notes=lambda: _notes(listener, spool), mllp=mllp)
-        waits = [asyncio.create_task(event.wait()) for event in (process.stop, listener.failed)]
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        for wait in waits:
-            wait.cancel()
+        with hangup_heard(listener.door.reload_certificates):
+            process.say_ready(check=check, notes=lambda: _notes(listener, spool), mllp=mllp)
+            waits = [asyncio.create_task(event.wait()) for event in (process.stop, listener.failed)]
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for wait in waits:
+                wait.cancel()
     finally:
         await listener.drain(DRAIN_S)
     return not listener.failed.is_set()

@@ -9,7 +9,7 @@ import pytest
 
 from services.ingest.mllp.frame import Anomaly
 from services.ingest.mllp.observation import CloseReason, FramingFault, RefuseReason
-from services.ingest.observers import LoggingPipelineObserver, LoggingServerObserver
+from services.ingest.observers import CONNECTION_LINES_PER_S, LoggingPipelineObserver, LoggingServerObserver
 from services.runtime.errors import Transient
 from services.runtime.log import configure, get_logger
 from tests.support.hl7_text import PERSON, event_of
@@ -95,3 +95,19 @@ def test_connections_are_logged_louder_where_we_ended_them(stream: io.StringIO) 
     ]
     assert "RIVERA" not in stream.getvalue()
     assert all("dropped_keys" not in line for _, _, line in lines(stream))
+
+
+def test_a_flood_of_connections_does_not_flood_the_log(stream: io.StringIO) -> None:
+    now = [100.0]
+    observer = LoggingServerObserver(get_logger("ingest"), monotonic=lambda: now[0])
+    for number in range(CONNECTION_LINES_PER_S + 30):
+        observer.connection_refused(f"192.0.2.1:{number}", RefuseReason.CONNECTIONS_MAX)
+    assert len(stream.getvalue().splitlines()) == CONNECTION_LINES_PER_S
+    observer.handler_failed(1, ValueError())
+    now[0] += 1.0
+    observer.connection_opened(1, "192.0.2.2:1")
+    *_, failed, said, opened = map(json.loads, stream.getvalue().splitlines())
+    assert (failed["event"], opened["event"]) == ("handler_failed", "connection_opened")
+    assert (said["event"], said["count"]) == ("connections_unlogged", 30)
+    observer.connection_closed(1, "192.0.2.2:1", CloseReason.PEER_CLOSED)
+    assert len(stream.getvalue().splitlines()) == CONNECTION_LINES_PER_S + 4

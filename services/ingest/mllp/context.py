@@ -2,7 +2,8 @@
 
 Promise: whoever is refused is ended at once and costs nothing more; those inside are left alone, but for one case. When
 every place is taken, a newcomer takes that of the connection which has been in longest without one whole message, if
-that is longer than `unproven_grace_s`: so nobody can keep good senders out by holding places (faults.md S9).
+that is longer than `unproven_grace_s`; at once, if whole messages came from the newcomer's address before. So nobody
+can keep good senders out by holding places (faults.md S9).
 
 Touched on the event loop only.
 """
@@ -91,6 +92,7 @@ class ServerContext:
     def note_proven(self, place: Place) -> None:
         """Note that a connection has sent a whole message: nobody takes its place any more."""
         self._unproven.pop(place.id, None)
+        self.peers.note_proven(place.account)
 
     def leave(self, place: Place, reason: CloseReason) -> None:
         """Give a place back."""
@@ -117,16 +119,17 @@ class ServerContext:
             return RefuseReason.ADDRESS_NOT_ALLOWED
         if account.connections >= limits.connections_per_peer_max:
             return RefuseReason.PEER_CONNECTIONS_MAX
-        if shakes and len(self._shaking) >= limits.handshakes_max and not self._displace(self._shaking, now):
-            return RefuseReason.HANDSHAKES_MAX
-        if len(self.connections) >= limits.connections_max and not self._displace(self._unproven, now):
+        patience_s = 0.0 if self.peers.is_proven(account) else limits.unproven_grace_s
+        if shakes and len(self._shaking) >= limits.handshakes_max:  # who gives way leaves a place, too
+            return None if self._displace(self._shaking, now - patience_s) else RefuseReason.HANDSHAKES_MAX
+        if len(self.connections) >= limits.connections_max and not self._displace(self._unproven, now - patience_s):
             return RefuseReason.CONNECTIONS_MAX
         return None
 
-    def _displace(self, candidates: dict[int, float], now: float) -> bool:
-        """End the oldest of those who have proven nothing, if it has had its time."""
+    def _displace(self, candidates: dict[int, float], since: float) -> bool:
+        """End the oldest of those who have proven nothing, if it was let in by then."""
         oldest = next(iter(candidates.items()), None)
-        if oldest is None or now - oldest[1] < self.limits.unproven_grace_s:
+        if oldest is None or oldest[1] > since:
             return False
         guest_id, _ = oldest
         self._unproven.pop(guest_id, None)

@@ -20,9 +20,9 @@ class ServerLimits:
             given (RFC 6177). A quarter of all: an exchange may send for many hospitals from one address, but one
             address must not be able to take every place.
         unproven_grace_s: how long a connection that has not sent one whole message keeps its place when all are taken
-            and another wants it (faults.md S9). Handshake and first message take a good sender under a second.
-        handshakes_max: TLS handshakes under way at once. Each is a hundred kilobytes of state for who has proven
-            nothing; at one round trip of 100 ms it admits 640 good senders a second.
+            and another wants it (faults.md S9). Handshake and first message take a good sender less; where a whole
+            message came from the other's address before, it does not wait.
+        handshakes_max: TLS handshakes under way at once: each is tens of kilobytes of state for who has proven nothing.
         handshake_timeout_s: from the connection to the end of its TLS handshake (faults.md §3, header time).
         messages_per_peer_s: messages a second from one address over all of its connections; beyond it they are not
             read for a while, so that nothing is lost. None: as many as we can store.
@@ -51,8 +51,8 @@ class ServerLimits:
 
     connections_max: int = 256
     connections_per_peer_max: int = 64
-    unproven_grace_s: float = 2.0
-    handshakes_max: int = 64
+    unproven_grace_s: float = 1.0
+    handshakes_max: int = 128
     handshake_timeout_s: float = 10.0
     messages_per_peer_s: float | None = None
     frame_bytes_max: int = FRAME_BYTES_MAX

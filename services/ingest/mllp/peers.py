@@ -1,8 +1,8 @@
 """Who connects: addresses that are let in, and what one address may have of us.
 
 An address stands for one sender here: nothing better is known before its certificate is. Promise: what is kept of
-addresses is bounded by the connections that are open and by those of the last `BURST_S` seconds. No I/O; times are
-those of the event loop's monotonic clock, passed in.
+addresses is bounded, by the connections that are open and those of the last `BURST_S` seconds, and by `PROVEN_MAX`. No
+I/O; times are those of the event loop's monotonic clock, passed in.
 """
 
 from collections.abc import Sequence
@@ -12,6 +12,8 @@ from typing import Final
 
 BURST_S: Final = 2.0
 """So many seconds of its rate a sender may send at once: a queue that was held back a moment is not held back again."""
+PROVEN_MAX: Final = 1_024
+"""Addresses remembered as those of senders; an exchange has hundreds."""
 IPV6_SUBSCRIBER_BITS: Final = (
     64  # RFC 6177: the least that one end site is given, so one host may use any address in it
 )
@@ -54,6 +56,7 @@ class Allowance:
 class Account:
     """What one peer has of us: its open connections, and what it may still send if its rate is limited."""
 
+    key: str
     allowance: Allowance | None
     connections: int = 0
 
@@ -65,6 +68,7 @@ class PeerBook:
         self._allowed = tuple(allowed)
         self._rate = rate
         self._accounts: dict[str, Account] = {}
+        self._proven: dict[str, None] = {}  # in the order of their last proof
 
     def __len__(self) -> int:
         return len(self._accounts)
@@ -82,8 +86,19 @@ class PeerBook:
         account = self._accounts.get(key)
         if account is None:
             allowance = None if self._rate is None else Allowance(self._rate, now)
-            account = self._accounts[key] = Account(allowance)
+            account = self._accounts[key] = Account(key, allowance)
         return account
+
+    def note_proven(self, account: Account) -> None:
+        """Remember that a whole message came from an address."""
+        self._proven.pop(account.key, None)
+        self._proven[account.key] = None
+        if len(self._proven) > PROVEN_MAX:
+            del self._proven[next(iter(self._proven))]
+
+    def is_proven(self, account: Account) -> bool:
+        """Tell whether a whole message has come from an address before."""
+        return account.key in self._proven
 
     def forget(self, now: float) -> None:
         """Drop the accounts that say nothing any more."""

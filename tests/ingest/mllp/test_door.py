@@ -70,11 +70,11 @@ async def test_who_has_sent_a_message_keeps_its_place_and_who_has_not_gives_way(
         slow.say(b"\x0bMSH")
         await until(lambda: len(stand.connections()) == 3)
         await pause(2 * BRIEF_S)
-        newcomer = await stand.connect()
+        newcomer = await stand.connect(host="127.0.0.2")
         newcomer.frame(MESSAGE)
         assert await newcomer.answers(1) == [ack(MESSAGE)]
         assert await silent.rest() == b""
-        another = await stand.connect()
+        another = await stand.connect(host="127.0.0.3")
         another.frame(MESSAGE)
         assert await another.answers(1) == [ack(MESSAGE)]
         assert await slow.rest() == b""
@@ -86,6 +86,25 @@ async def test_who_has_sent_a_message_keeps_its_place_and_who_has_not_gives_way(
         for peer in (good, newcomer, another):
             peer.frame(MESSAGE)
             assert await peer.answers(1) == [ack(MESSAGE)]
+
+
+@on_every_wire
+async def test_who_has_sent_before_comes_back_at_once_though_every_place_is_taken() -> None:
+    limits: dict[str, Any] = {"connections_max": 2, "handshakes_max": 2}
+    async with serving(Immediate(), brief(**limits, unproven_grace_s=3_600.0)) as stand:
+        good = await stand.connect(host="127.0.0.2")
+        good.frame(MESSAGE)
+        await good.answers(1)
+        good.writer.close()
+        await until(lambda: not stand.server.stats.connections_open)
+        for _ in range(2):
+            await stand.reach(host="127.0.0.3")
+        await until(lambda: stand.server.stats.connections_open == 2)
+        assert await (await stand.reach(host="127.0.0.4")).rest() == b""
+        good = await stand.connect(host="127.0.0.2")
+        good.frame(MESSAGE)
+        assert await good.answers(1) == [ack(MESSAGE)]
+        await until(lambda: stand.server.stats.connections_closed[CloseReason.DISPLACED] == 1)
 
 
 @on_every_wire

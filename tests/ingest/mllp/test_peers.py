@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.ingest.mllp.peers import BURST_S, Allowance, PeerBook, peer_key
+from services.ingest.mllp.peers import BURST_S, PROVEN_MAX, Allowance, PeerBook, peer_key
 
 
 @pytest.mark.parametrize(
@@ -64,6 +64,21 @@ def test_an_account_is_kept_while_it_says_something() -> None:
     unlimited.account("192.0.2.7", 0.0)
     unlimited.forget(0.0)
     assert len(unlimited) == 0
+
+
+def test_addresses_that_proved_themselves_are_remembered_up_to_a_bound() -> None:
+    book = PeerBook()
+    first = book.account("192.0.2.7", 0.0)
+    book.note_proven(first)
+    book.forget(0.0)
+    assert book.is_proven(book.account("192.0.2.7", 1.0))
+    assert not book.is_proven(book.account("192.0.2.8", 1.0))
+    for number in range(PROVEN_MAX - 1):
+        book.note_proven(book.account(f"2001:db8:0:{number:x}::1", 1.0))
+    book.note_proven(first)
+    book.note_proven(book.account("192.0.2.9", 1.0))
+    assert book.is_proven(first), "it proved itself again meanwhile"
+    assert not book.is_proven(book.account("2001:db8::1", 1.0))
 
 
 def test_an_allowance_gives_a_burst_and_then_its_rate() -> None:
