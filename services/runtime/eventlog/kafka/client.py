@@ -66,10 +66,14 @@ class KafkaClient:
         options = connection.client_options() | {"client_id": client_id, "request_timeout_ms": request_timeout_ms}
         inner = AIOKafkaClient(**options, retry_backoff_ms=RETRY_BACKOFF_MS, metadata_max_age_ms=METADATA_MAX_AGE_MS)
         client = cls(inner, options)
+        loop = asyncio.get_running_loop()
+        started = loop.time()
         try:
             await inner.bootstrap()
         except KafkaConnectionError:
             await client.close()
+            if loop.time() - started > request_timeout_ms / 1000:  # a frozen broker has cost enough time
+                raise unavailable(f"{connection.bootstrap} does not answer") from None
             raise await client.why_unreachable() from None
         except BaseException:
             await client.close()
@@ -142,19 +146,24 @@ class KafkaClient:
             try:
                 connection = await create_conn(host, port, **options)
             except _REFUSALS as error:
-                return Permanent(
-                    "broker-refused",
-                    f"{host}:{port} refused this user ({error}): check user name, password and SASL mechanism",
-                )
+                return self._refused(f"{host}:{port}", error)
             except ssl.SSLError as error:
                 return Permanent("broker-refused", f"no TLS with {host}:{port}: {_tlsdescribe(error)}")
             except (OSError, KafkaError, TimeoutError) as error:
-                reasons.append(f"{host}:{port}: {describe(error)}")
+                hint = "; is it the port for this protocol?" if isinstance(error, ConnectionError) else ""
+                reasons.append(f"{host}:{port}: {describe(error)}{hint}")
             else:
                 connection.close()
                 reasons.append(f"{host}:{port} answers again")
         protocol = self._options["security_protocol"]
         return unavailable(f"no broker could be reached by {protocol} ({'; '.join(reasons)})")
+
+    def _refused(self, address: str, error: KafkaError) -> Permanent:
+        mechanism = self._options.get("sasl_mechanism")
+        why = f"takes no login by {mechanism}"
+        if isinstance(error, SaslAuthenticationFailed):
+            why = f"refused this user by {mechanism} ({error})"
+        return Permanent("broker-refused", f"{address} {why}: check user name, password and SASL mechanism")
 
     async def close(self) -> None:
         """Close every connection, within `CLOSE_S` whatever the brokers do."""

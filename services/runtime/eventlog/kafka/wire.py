@@ -86,6 +86,7 @@ class ProduceRequest:
             parts += (_INT16.pack(len(name)), name, _INT32.pack(len(partitions)))
             for partition, batch in partitions:
                 parts += (_PARTITION.pack(partition, len(batch)), batch)
+        self.batches = batches
         self._body = b"".join(parts)
 
     def prepare(self, versions: Mapping[int, tuple[int, int]]) -> Self:
