@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
-from services.followup.domain.statements import Order, Statement
+from services.followup.domain.statements import Order, Statement, bounded
 from services.followup.domain.times import StatedTime, from_microseconds, is_after
 
 _Part = TypeVar("_Part")
@@ -124,7 +124,7 @@ def fragment_key(statement: Statement) -> str:
     """
     number = statement.visit_number
     scope = f"v|{statement.visit_authority or ''}|{number}" if number else f"n|{statement.facility_code}"
-    return f"{statement.source_key}|{scope}|{_key_time(statement)}"
+    return bounded(f"{statement.source_key}|{scope}|{_key_time(statement)}")
 
 
 def _key_time(statement: Statement) -> str:

@@ -5,6 +5,7 @@ natural order, event id). It decides between contradicting statements. When some
 order; when we received it decides nothing, and is kept only because `learned_at` is a minimum over it.
 """
 
+import hashlib
 import re
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -34,6 +35,20 @@ def statement_order(*, sent_us: int, recorded_us: int, trigger: str, control_id:
     """Build an `Order`; runs of digits in the control id compare as numbers (``MSG9`` before ``MSG10``)."""
     natural = _DIGITS.sub(lambda run: run.group().zfill(_DIGIT_WIDTH), control_id)
     return Order(sent_us, recorded_us, _RANKS.get(trigger, 4), natural, event_id)
+
+
+NAME_CHARS_MAX: Final = 250
+"""Of a number or key that names something; real ones have at most some dozens (CX.1, PV1-19 and MSH-10: 20 to 199).
+Two of this many four-byte characters fit into an entry of PostgreSQL's indexes (2,704 bytes)."""
+_DIGEST_BYTES: Final = 16
+
+
+def bounded(name: str) -> str:
+    """Return a number or key as it is or, where no index could hold it, its beginning with a digest of it."""
+    if len(name) <= NAME_CHARS_MAX:
+        return name
+    digest = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=_DIGEST_BYTES).hexdigest()
+    return f"{name[: NAME_CHARS_MAX - 2 * _DIGEST_BYTES - 1]}~{digest}"
 
 
 IDENTIFIER_FIELD: Final = "id\t"

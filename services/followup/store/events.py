@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -15,8 +16,11 @@ from services.followup.store.tables import (
     outcome_count,
     stream_position,
 )
+from services.followup.usecases.again import CONFLICT
 from services.followup.usecases.ports import DeadLetter, EventRow, KnownEvent, Place, Tally
 from services.followup.usecases.sorting import DEAD_LETTER, NO_EFFECT
+from services.runtime.database import is_postgresql
+from services.runtime.errors import Transient
 
 _EVENT_COLUMNS = tuple(column.name for column in event.columns if column.name != "event_id")
 _PLACE = ("topic", "partition", "offset")
@@ -72,13 +76,22 @@ class SqlEventStore:
         upsert(self._connection, stream_position, rows, keys=keys, update=("next_offset",))
 
     def known(self, event_ids: Collection[str]) -> dict[str, KnownEvent]:
-        """Return those of the events that were applied before."""
+        """Return those of the events that were applied before; dead letters among them stay so until the unit ends."""
         columns = [event.c[name] for name in KnownEvent.__dataclass_fields__]
-        rows = self._connection.execute(sa.select(*columns).where(among(self._connection, event.c.event_id, event_ids)))
+        statement = sa.select(*columns).order_by(event.c.event_id)
+        found = self._known(statement.where(among(self._connection, event.c.event_id, event_ids)))
+        dead = [one.event_id for one in found.values() if one.outcome == DEAD_LETTER]
+        if dead and is_postgresql(self._connection):
+            locked = statement.where(among(self._connection, event.c.event_id, dead)).with_for_update(key_share=True)
+            found |= self._known(locked)
+        return found
+
+    def _known(self, statement: sa.Select[tuple[Any, ...]]) -> dict[str, KnownEvent]:
+        rows = self._connection.execute(statement)
         return {row.event_id: KnownEvent(**row._mapping) for row in rows}  # noqa: SLF001 - SQLAlchemy's public name
 
-    def record(self, rows: Sequence[EventRow]) -> None:
-        """Keep events; one that is there already is replaced."""
+    def record(self, rows: Sequence[EventRow], *, replacing: Collection[str]) -> None:
+        """Keep events: those of `replacing` in the place of what is there, the others anew."""
         fragment_ids = self._fragment_ids({row.fragment_key for row in rows if row.fragment_key})
         values = []
         latest = {row.event_id: row for row in rows}  # a dead letter may have come alive within the batch
@@ -86,13 +99,18 @@ class SqlEventStore:
             value = values_of(row)
             key = value.pop("fragment_key")
             values.append({**value, "fragment_id": fragment_ids[key] if key else None})
-        upsert(self._connection, event, values, keys=("event_id",), update=_EVENT_COLUMNS)
+        new = [value for value in values if value["event_id"] not in replacing]
+        if upsert(self._connection, event, new, keys=("event_id",)) < len(new):
+            raise Transient(CONFLICT, "another unit of work has recorded the same message meanwhile")
+        replaced = [value for value in values if value["event_id"] in replacing]
+        upsert(self._connection, event, replaced, keys=("event_id",), update=_EVENT_COLUMNS)
 
     def note_again(self, earlier: Mapping[str, datetime], newer: Mapping[str, int]) -> None:
         """Keep of events that came again: the earlier receipt, and how often with a reading of newer rules."""
         this = event.c.event_id == sa.bindparam("id")
         if earlier:
-            received = sa.update(event).where(this).values(received_at=sa.bindparam("at", type_=Instant))
+            received = sa.update(event).where(this, event.c.received_at > sa.bindparam("at", type_=Instant))
+            received = received.values(received_at=sa.bindparam("at", type_=Instant))
             self._connection.execute(received, [{"id": key, "at": at} for key, at in sorted(earlier.items())])
         if newer:
             waits = sa.update(event).where(this).values(awaiting=event.c.awaiting + sa.bindparam("n"))

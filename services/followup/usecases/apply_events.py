@@ -8,7 +8,7 @@ zombie) finds what it offers known, and one whose offer leaves something out is 
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
@@ -36,6 +36,7 @@ from services.followup.usecases.sorting import (
     sort_records,
 )
 from services.followup.usecases.status import UNKNOWN_ACK
+from services.followup.usecases.texts import storable
 from services.runtime.clock import Clock
 from services.runtime.errors import Transient
 from services.runtime.eventlog.port import Record
@@ -137,7 +138,7 @@ class ApplyEvents:
                 return Applied()
             decoded = [(record, decode(record)) for record in fresh]
             known = unit.events.known({event.event_id for _, event in decoded if isinstance(event, AdtEvent)})
-            rows, outcomes = self._write(unit, sort_records(decoded, known, now), now)
+            rows, outcomes = self._write(unit, sort_records(decoded, known, now), now, known)
             unit.events.advance(self._group, topic, {record.partition: record.offset + 1 for record in fresh})
         effects = tuple((row.feed, row.received_at) for row in rows if row.outcome == EFFECT)
         events = (event for _, event in decoded if isinstance(event, AdtEvent) and event.event_id not in known)
@@ -152,7 +153,9 @@ class ApplyEvents:
         nobody replays it but by its name.
         """
         now = self._clock.now()
-        readable = [item for item in replacements if item[1].intake.outcome not in PARKED]
+        readable = [
+            (letter, storable(event), ack) for letter, event, ack in replacements if event.intake.outcome not in PARKED
+        ]
         with self._begin() as unit:
             places = {letter.place for letter, _, _ in readable}
             resolved = unit.letters.resolve_places(places, REPLAYED, now)
@@ -165,7 +168,7 @@ class ApplyEvents:
                     replay_event(books, known, (DEAD_LETTER, resolved[letter.place]), row, event)
                 elif letter.place in discarded:
                     replay_event(books, known, (NO_EFFECT, DISCARDED), row, event)
-            self._write(unit, books, now)
+            self._write(unit, books, now, known)
         return len(resolved) + len(discarded)
 
     @run_again
@@ -180,7 +183,7 @@ class ApplyEvents:
         with self._begin() as unit:
             positions = unit.events.lock_positions(self._group, record.topic, {record.partition})
             if record.offset >= positions.get(record.partition, 0):
-                self._write(unit, sort_records([(record, why)], {}, now), now)
+                self._write(unit, sort_records([(record, why)], {}, now), now, ())
                 unit.events.advance(self._group, record.topic, {record.partition: record.offset + 1})
 
     def wake(self, *, limit: int = 500) -> int:
@@ -216,7 +219,9 @@ class ApplyEvents:
                 unit.events.tally(Tally(outcomes=settled.restated, acks={}))
         return len(stay_ids)
 
-    def _write(self, unit: UnitOfWork, books: Books, now: datetime) -> tuple[list[EventRow], Counter[tuple[str, str]]]:
+    def _write(
+        self, unit: UnitOfWork, books: Books, now: datetime, known: Collection[str]
+    ) -> tuple[list[EventRow], Counter[tuple[str, str]]]:
         """Write everything that a batch comes to; return its rows as kept and how the books moved."""
         unit.letters.bury(books.letters)
         if books.revived:
@@ -229,7 +234,7 @@ class ApplyEvents:
                 outcome, reason = settled.outcomes[row.fragment_key or ""]
                 rows.append(replace(row, outcome=outcome, reason=reason))
                 outcomes[outcome, reason] += 1
-        unit.events.record(rows)
+        unit.events.record(rows, replacing=known)
         unit.events.note_again(books.earlier, books.newer)
         unit.events.tally(Tally(outcomes={key: moved for key, moved in outcomes.items() if moved}, acks=books.acks))
         return rows, outcomes

@@ -119,10 +119,14 @@ class EventStore(Protocol):
         """Set the next offset of partitions."""
 
     def known(self, event_ids: Collection[str]) -> dict[str, KnownEvent]:
-        """Return those of the events that were applied before."""
+        """Return those of the events that were applied before; dead letters among them stay so until the unit ends."""
 
-    def record(self, rows: Sequence[EventRow]) -> None:
-        """Keep events; one that is there already is replaced."""
+    def record(self, rows: Sequence[EventRow], *, replacing: Collection[str]) -> None:
+        """Keep events: those of `replacing` in the place of what is there, the others anew.
+
+        Raises:
+            Transient: `database-conflict`: another unit has recorded one of the others meanwhile.
+        """
 
     def note_again(self, earlier: Mapping[str, datetime], newer: Mapping[str, int]) -> None:
         """Keep of events that came again: the earlier receipt, and how often with a reading of newer rules."""

@@ -16,6 +16,7 @@ import msgspec
 from schemas.events import AdtEvent, encode_event
 from services.followup.usecases.ports import EventRow, Place
 from services.followup.usecases.sorting import PARKED, Unusable, decode, took_no_effect
+from services.followup.usecases.texts import storable
 from services.runtime.eventlog.port import Record
 
 UNKNOWN_READING: Final = "(reading in force unknown)"
@@ -54,9 +55,10 @@ class Reading:
 
 def read_anew(record: Record, reader: Reader) -> Reading | None:
     """Read a record anew; `None` where it cannot be."""
-    event = reader.read(record)
-    if event is None:
+    read = reader.read(record)
+    if read is None:
         return None
+    event = storable(read)
     own = decode(record)
     return Reading(
         place=(record.topic, record.partition, record.offset),

@@ -190,7 +190,7 @@ def _keep(unit: UnitOfWork, retelling: _Retelling, letters: Books, settled: Sett
         if before.outcome == DEAD_LETTER != row.outcome:
             revived.add(row.event_id)
     died, buried = _new_letters(retelling, now)
-    unit.events.record(rows)
+    unit.events.record(rows, replacing={row.event_id for row in rows})
     unit.letters.resolve_events(revived, REPLAYED, now)
     unit.letters.bury(buried)
     unit.rebuilds.drop_fragments(retelling.dropped - settled.outcomes.keys())

@@ -14,11 +14,12 @@ from typing import Final
 import msgspec
 
 from schemas.canary import is_canary
-from schemas.events import ACK_HEADER, AdtEvent, decode_event
+from schemas.events import ACK_HEADER, AdtEvent
 from services.followup.domain.fragments import Fragment, fragment_of
-from services.followup.domain.statements import Statement
+from services.followup.domain.statements import Statement, bounded
 from services.followup.usecases.ports import DeadLetter, EventRow, KnownEvent
 from services.followup.usecases.statements import JOINED_KINDS, statement_of
+from services.followup.usecases.texts import decode_storable, without_nul
 from services.runtime.eventlog.port import Record
 
 EFFECT: Final = "effect"
@@ -92,7 +93,7 @@ def decode(record: Record) -> AdtEvent | Unusable:
             reason="record-damaged", text="the record failed its checksum: restore the log or ask for a resend"
         )
     try:
-        return decode_event(record.value)
+        return decode_storable(record.value)
     except ValueError:  # the text of the error may quote the value
         return Unusable(
             reason="event-undecodable", text="the record is not an AdtEvent v1: replay it from its raw bytes"
@@ -106,7 +107,7 @@ def sort_records(
     books = Books()
     seen = dict(known)
     for record, event in decoded:
-        ack = (record.header(ACK_HEADER) or b"unknown").decode("ascii", "replace")
+        ack = without_nul((record.header(ACK_HEADER) or b"unknown").decode("ascii", "replace"))
         books.acks[ack] += 1
         if isinstance(event, Unusable):
             books.letters.append(_letter((record.topic, record.partition, record.offset), None, event, now))
@@ -259,7 +260,7 @@ def event_row(event: AdtEvent, at: tuple[str, int, int], *, ack: str, now: datet
         feed=event.feed,
         trigger=event.trigger,
         kind=event.kind,
-        control_id=event.control_id,
+        control_id=None if event.control_id is None else bounded(event.control_id),
         ack=ack,
         sent_at=event.sent_at.at if event.sent_at else None,
         received_at=event.received_at,

@@ -8,7 +8,7 @@ functions of the message alone, so order does not matter.
 from typing import Final
 
 from schemas.events import AdtEvent, Identifier, Timestamp
-from services.followup.domain.statements import IDENTIFIER_FIELD, Statement, pack, statement_order
+from services.followup.domain.statements import IDENTIFIER_FIELD, Statement, bounded, pack, statement_order
 from services.followup.domain.times import StatedTime, microseconds
 
 JOINED_KINDS: Final = frozenset(
@@ -53,12 +53,12 @@ def source_key(event: AdtEvent) -> str:
             key=lambda pair: (_RECORD_TYPES.get(pair[1].type, _FILLERS_LAST), pair[0]),
         )[1]
         scope = found.authority or f"feed:{event.feed or ''}"
-        return f"{scope}|{_type_of(found)}|{found.value}"
+        return bounded(f"{scope}|{_type_of(found)}|{found.value}")
     name = event.patient.names[0] if event.patient.names else None
     if name is None or event.patient.birth_date is None:
         raise ValueError("the message names no patient")
     spelled = f"{name.family or ''},{name.given or ''}".upper()
-    return f"feed:{event.feed or ''}|name|{spelled}|{event.patient.birth_date.isoformat()}"
+    return bounded(f"feed:{event.feed or ''}|name|{spelled}|{event.patient.birth_date.isoformat()}")
 
 
 def _type_of(identifier: Identifier) -> str:
@@ -91,7 +91,7 @@ def statement_of(event: AdtEvent) -> Statement:
         trigger=event.trigger or "",
         source_key=source_key(event),
         visit_authority=_visit_authority(event),
-        visit_number=visit.number.value if visit.number else None,
+        visit_number=bounded(visit.number.value) if visit.number else None,
         facility_code=visit.facility.code if visit.facility else event.feed or "",
         zone=visit.facility.zone if visit.facility else recorded.zone,
         admit_time=_stated(visit.admitted_at),
@@ -110,9 +110,9 @@ def _visit_authority(event: AdtEvent) -> str | None:
     if number is None:
         return None
     if number.authority:
-        return number.authority
+        return bounded(number.authority)
     ranked = [one for one in event.patient.identifiers if one.type in _RECORD_TYPES and one.authority]
-    return ranked[0].authority if ranked else f"feed:{event.feed or ''}"
+    return bounded(ranked[0].authority or "") if ranked else f"feed:{event.feed or ''}"
 
 
 def _stated(timestamp: Timestamp | None) -> StatedTime | None:

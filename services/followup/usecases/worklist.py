@@ -20,6 +20,8 @@ import msgspec
 
 from services.followup.domain.attempts import Attempt, Mode, NotAllowed, Outcome, Reached, made_at
 from services.followup.domain.tasks import PROTOCOL_ACTOR, Conflict, Task, claim, complete, record_attempt
+from services.followup.usecases.again import run_again
+from services.followup.usecases.texts import without_nul
 from services.followup.usecases.worklist_cursor import START, Position, decode_cursor, encode_cursor
 from services.followup.usecases.worklist_items import WorklistDetail, WorklistItem, WorklistPage
 from services.followup.usecases.worklist_ports import AuditEntry, WorklistStore, WorklistUnit
@@ -121,7 +123,7 @@ class Worklist:
                 mode=made.mode,
                 reached=made.reached,
                 outcome=made.outcome,
-                note=(made.note or "").strip() or None,
+                note=without_nul(made.note or "").strip() or None,
             )
             after = record_attempt(task, attempt, now)
             if isinstance(after, Task):
@@ -138,6 +140,7 @@ class Worklist:
 
         return self._change("closed", task_id, version, actor, act, reason=outcome)
 
+    @run_again
     def _change(
         self, change: str, task_id: str, version: int, actor: str, act: _Act, *, reason: str | None = None
     ) -> Done:
@@ -161,6 +164,7 @@ class Worklist:
             unit.audit(_audit_of(change, row.task, after, actor=who, now=now, reason=reason))
             return _answer(row, after)
 
+    @run_again
     def _audit(self, actor: str, action: str, entity: str, detail: Mapping[str, object]) -> None:
         name = usable_name(actor)
         who = DEFAULT_ACTOR if isinstance(name, NotAllowed) else name
