@@ -7,6 +7,7 @@ cores; the figures are of this machine at this moment, so look at ratios and at 
 import argparse
 import os
 import platform
+import signal
 import sqlite3
 import sys
 import tempfile
@@ -29,6 +30,7 @@ SECTIONS = {
 
 def main() -> None:
     """Measure and print."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is ended then, too
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks")
     parser.add_argument("section", nargs="*", choices=[*SECTIONS, []], help="all by default")
     wanted = parser.parse_args().section or list(SECTIONS)

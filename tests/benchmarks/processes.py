@@ -89,6 +89,11 @@ def afterstay_ingest(folder: Path, template: Path, bootstrap: str) -> Iterator[S
         yield Server(port=int(ready["mllp"].rpartition(":")[2]), processes=family)
 
 
+def make_topics(bootstrap: str) -> None:
+    """Make Afterstay's topics on a single broker."""
+    _finished(["services.cli", "topics", "create", "--kafka", bootstrap, "--single-broker"])
+
+
 def run_load(words: list[str]) -> dict[str, Any]:
     """Run a load to its end and return what it measured."""
     found: dict[str, Any] = json.loads(_finished(words))
