@@ -14,6 +14,7 @@ PAGE_MAX: Final = 500  # as `GET /api/v1/tasks`
 PORT_MAX: Final = 65_535
 NUMBER_MAX: Final = 2**31 - 1
 SECONDS_MAX: Final = 86_400
+DAYS_MAX: Final = 36_500
 RATE_MAX: Final = 100_000
 PARTITION_MAX: Final = 9_999
 SENTENCE_MAX: Final = 200
@@ -49,6 +50,11 @@ def seed(text: str) -> int:
 def seconds(text: str) -> float:
     """Read a duration in seconds."""
     return _above_zero(text, SECONDS_MAX, "a number of seconds")
+
+
+def days(text: str) -> int:
+    """Read a number of days."""
+    return _whole(text, 1, DAYS_MAX, "a number of days")
 
 
 def rate(text: str) -> float:

@@ -64,6 +64,7 @@ class Arguments(argparse.Namespace):
     canary_cert: Path | None
     canary_key: Path | None
     single_broker: bool
+    keep_unlinked: int
     # status, lag
     ops: Sequence[tuple[str, int]]
     # lag

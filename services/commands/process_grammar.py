@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Final
 
-from services.commands.argument_types import address, existing_file, megabytes, port
+from services.commands.argument_types import address, days, existing_file, megabytes, port
 from services.commands.door_flags import add_door
 from services.commands.flags import (
     HTTP_PORT,
@@ -23,6 +23,7 @@ from services.commands.parser import Parser, Verbs, add_family, add_verb
 
 SPOOL_MB_MAX: Final = 4_096
 """About a million messages: an hour of Kafka's absence at 280 a second [D]."""
+KEEP_UNLINKED_DAYS: Final = 30  # as usecases.purge, KEPT
 _READY: Final = (
     "When it serves it prints one line of JSON on standard output, with its addresses, and nothing after it; "
     "logs go to standard error. SIGTERM finishes what is under way and ends it."
@@ -88,6 +89,10 @@ def declare_scheduler(verbs: "Verbs[Parser]") -> None:
     )  # fmt: skip
     verb.add_setting("--canary-cert", metavar="FILE", read=existing_file, help="PEM of the canary's own certificate")
     verb.add_setting("--canary-key", metavar="FILE", read=existing_file, help="PEM of its key")
+    verb.add_setting(
+        "--keep-unlinked", metavar="DAYS", read=days, default=KEEP_UNLINKED_DAYS,
+        help=f"how long stays of people who are not on the panel are kept (default: {KEEP_UNLINKED_DAYS})",
+    )  # fmt: skip
     add_closures(verb)
     add_ops(verb, "scheduler")
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from functools import partial
 
 import sqlalchemy as sa
@@ -29,7 +30,11 @@ def scheduler(arguments: Arguments) -> int:
     Raises:
         Permanent: `settings-invalid`, or a port is taken.
     """
-    settings = SchedulerSettings(database=database_of(arguments), closures=closures_of(arguments))
+    settings = SchedulerSettings(
+        database=database_of(arguments),
+        closures=closures_of(arguments),
+        keep_unlinked=timedelta(days=arguments.keep_unlinked),
+    )
     kafka = kafka_of(arguments) if arguments.kafka else None
     target = _target_of(arguments)
     return run_process("scheduler", ops_of(arguments), partial(_serve, settings, kafka, target))

@@ -16,13 +16,13 @@ from typing import Final
 import sqlalchemy as sa
 
 from schemas.topics import ADT_EVENTS
-from services.followup.composition import build_apply, database_problems, open_migrated
+from services.followup.composition import build_apply, build_purge, database_problems, open_migrated
 from services.followup.consumer.delivery import Delivery
 from services.followup.consumer.log_loop import LogLoop
 from services.followup.consumer.observation import Progress
 from services.followup.consumer.positions import LOG_REPLACED
 from services.followup.protocols.closures import closures_in
-from services.followup.scheduler import Scheduler, wake_due
+from services.followup.scheduler import Scheduler, purge_old, wake_due
 from services.followup.store.worklist import SqlWorklist
 from services.followup.usecases.apply_events import ApplyEvents
 from services.followup.usecases.status import CONSUMER_GROUP
@@ -79,7 +79,8 @@ async def serve(
             log=log,
         )
         blocked: list[str] = []
-        scheduler = Scheduler(partial(wake_due, apply, work, log))
+        purge = partial(purge_old, build_purge(engine, clock), work, log)
+        scheduler = Scheduler(partial(wake_due, apply, work, log), purge)
         worklist = Worklist(SqlWorklist(engine), clock.now)
         ready = partial(_not_ready, engine, blocked)
         app = create_app(worklist, clock=clock, executor=requests, live=tuple, ready=ready)

@@ -4,7 +4,7 @@ Apart from `bootstrap`, so that a command that applies a message does not load a
 """
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, timedelta
 from typing import Final
 from uuid import uuid4
 
@@ -17,6 +17,7 @@ from services.followup.store.migrate import HEAD, current_revision, migrate
 from services.followup.store.unit_of_work import units_of
 from services.followup.usecases.apply_events import ApplyEvents
 from services.followup.usecases.follow_up import FollowUp
+from services.followup.usecases.purge import KEPT, PurgeUnlinked
 from services.followup.usecases.status import CONSUMER_GROUP
 from services.runtime.clock import Clock
 from services.runtime.database import open_database, read_transaction
@@ -78,6 +79,11 @@ def rules_in_force(closures: frozenset[date]) -> Rules:
     """Return the protocol that this release follows, with the practice's own closed days (`protocols.closures`)."""
     protocol = load_protocol(PROTOCOL)
     return Rules(protocol=protocol, calendar=calendar_for(protocol.business_days, closures))
+
+
+def build_purge(engine: sa.Engine, clock: Clock, *, kept: timedelta = KEPT) -> PurgeUnlinked:
+    """Build what purges stays that nobody on the panel has claimed within a time."""
+    return PurgeUnlinked(units_of(engine), clock, kept=kept)
 
 
 def build_apply(engine: sa.Engine, clock: Clock, *, closures: frozenset[date]) -> ApplyEvents:

@@ -10,15 +10,16 @@ from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from functools import partial
 from typing import Final
 
 import sqlalchemy as sa
 
-from services.followup.composition import build_apply, database_problems, open_current
-from services.followup.scheduler import Scheduler, wake_due
+from services.followup.composition import build_apply, build_purge, database_problems, open_current
+from services.followup.scheduler import Scheduler, purge_old, wake_due
 from services.followup.store.worklist import SqlWorklist
+from services.followup.usecases.purge import KEPT
 from services.followup.usecases.worklist import Worklist
 from services.followup.web.app import create_app
 from services.runtime.clock import SystemClock
@@ -48,10 +49,11 @@ class WebSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SchedulerSettings:
-    """What the scheduler process is told: the database, and the practice's own closed days."""
+    """What the scheduler process is told: the database, the practice's own closed days, how long strangers are kept."""
 
     database: str
     closures: frozenset[date]
+    keep_unlinked: timedelta = KEPT
 
 
 async def serve_web(settings: WebSettings, process: Process) -> bool:
@@ -93,8 +95,10 @@ async def serve_scheduler(
         engine = await open_when_there(settings.database, work, process)
         if engine is None:
             return True
-        apply = build_apply(engine, SystemClock(), closures=settings.closures)
-        scheduler = Scheduler(partial(wake_due, apply, work, process.log))
+        clock, log = SystemClock(), process.log
+        apply = build_apply(engine, clock, closures=settings.closures)
+        purge = build_purge(engine, clock, kept=settings.keep_unlinked)
+        scheduler = Scheduler(partial(wake_due, apply, work, log), partial(purge_old, purge, work, log))
         scheduler.start()
         tasks = [asyncio.create_task(make(engine)(process.stop)) for make in beside]
         try:

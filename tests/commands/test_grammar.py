@@ -1,4 +1,5 @@
 import argparse
+from datetime import timedelta
 from typing import get_type_hints
 
 import pytest
@@ -6,7 +7,9 @@ import pytest
 from services.cli import find_verb
 from services.commands.arguments import Arguments
 from services.commands.grammar import DROP_PERCENT_MAX, build_parser
+from services.commands.process_grammar import KEEP_UNLINKED_DAYS
 from services.followup.usecases.panel import DROP_SHARE_MAX
+from services.followup.usecases.purge import KEPT
 from services.followup.usecases.worklist import LIMIT_MAX
 from tests.commands.parsers import flags_of, verbs
 
@@ -45,6 +48,10 @@ def test_limits_told_here_are_those_that_count() -> None:
     assert DROP_PERCENT_MAX / 100 == DROP_SHARE_MAX
     limit = next(action for action in VERBS["tasks ls"]._actions if action.dest == "limit")
     assert str(LIMIT_MAX) in str(limit.help)
+
+
+def test_strangers_are_kept_as_long_as_is_told_here() -> None:
+    assert timedelta(days=KEEP_UNLINKED_DAYS) == KEPT
 
 
 def test_the_data_folder_may_come_from_the_environment() -> None:

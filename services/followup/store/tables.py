@@ -209,6 +209,13 @@ stay = sa.Table(
     sa.Index("ix_stay_source_patient_id", "source_patient_id"),
     sa.Index("ix_stay_visit_number_visit_authority", "visit_number", "visit_authority"),
     sa.Index("ix_stay_patient_id", "patient_id"),
+    sa.Index(
+        "ix_stay_unlinked_updated_at",
+        "updated_at",
+        "id",
+        sqlite_where=sa.text("patient_id IS NULL"),
+        postgresql_where=sa.text("patient_id IS NULL"),
+    ),
 )
 
 fragment = sa.Table(

@@ -9,6 +9,7 @@ from services.followup.store.audit import SqlAuditTrail
 from services.followup.store.candidates import SqlCandidateFinder
 from services.followup.store.dues import SqlDueStore
 from services.followup.store.events import SqlDeadLetterStore, SqlEventStore
+from services.followup.store.purge import SqlPurgeStore
 from services.followup.store.rebuild import SqlRebuildStore
 from services.followup.store.stays import SqlStayStore
 from services.followup.store.tasks import SqlTaskStore
@@ -26,6 +27,7 @@ class SqlUnitOfWork:
         self.tasks = SqlTaskStore(connection)
         self.dues = SqlDueStore(connection)
         self.rebuilds = SqlRebuildStore(connection, writes=writes)
+        self.purges = SqlPurgeStore(connection)
         self.audit = SqlAuditTrail(connection)
         self.panel = SqlCandidateFinder(connection)
 

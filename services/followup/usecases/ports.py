@@ -312,6 +312,16 @@ class RebuildStore(Protocol):
         """Remove fragments, which no event is part of any more."""
 
 
+class PurgeStore(Protocol):
+    """Stays that nobody has claimed, and their end."""
+
+    def expired(self, before: datetime, limit: int) -> dict[str, set[str]]:
+        """Return stays that may go, silent since `before`, by id with the source patients to hold for it."""
+
+    def purge(self, stay_ids: Collection[str], before: datetime) -> int:
+        """Take those of the stays away that may still go; return how many. Hold their source patients first."""
+
+
 class UnitOfWork(Protocol):
     """The stores of one transaction."""
 
@@ -338,6 +348,10 @@ class UnitOfWork(Protocol):
     @property
     def rebuilds(self) -> RebuildStore:
         """Joined state, taken apart."""
+
+    @property
+    def purges(self) -> PurgeStore:
+        """What may be purged."""
 
     @property
     def audit(self) -> AuditTrail:
