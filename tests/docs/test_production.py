@@ -107,6 +107,7 @@ def test_the_page_leads_from_nothing_to_a_task(tmp_path: Path, empty_postgres_ur
     try:
         follower.replace("127.0.0.1:9092", bootstrap)
         follower.does("cat > afterstay.toml")
+        follower.does("cat > feeds.yaml")
         follower.does("afterstay migrate")
         follower.does("cat > panel.csv")
         with ExitStack() as processes:
