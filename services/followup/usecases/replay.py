@@ -15,7 +15,7 @@ date, since the protocol may have changed. Promises:
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -25,10 +25,11 @@ from typing import Final, NamedTuple, Protocol, TypeVar, TypeVarTuple
 from services.followup.usecases.again import run_again
 from services.followup.usecases.follow_up import FollowUp
 from services.followup.usecases.ports import Begin, EventRow, HeldEvent, Place, UnitOfWork
-from services.followup.usecases.readings import Reader, Reading, read_anew
+from services.followup.usecases.readings import Reader, Reading, fields_changed, is_in_force, read_anew
 from services.followup.usecases.rebuild import Circle, Rebuild, Rebuilt, Stale
 from services.followup.usecases.replay_range import Span
 from services.followup.usecases.replay_window import Survey, Touched, survey
+from services.followup.usecases.sorting import is_discarded
 from services.runtime.clock import Clock
 from services.runtime.errors import Transient
 from services.runtime.eventlog.port import Record, Subscriber
@@ -38,6 +39,8 @@ WINDOW_RECORDS: Final = 200
 WINDOW_BYTES_MAX: Final = 16 * 1024 * 1024
 RUN_GAP_MAX: Final = 16
 """Records nearer to each other than this are fetched in one read."""
+SETTLED_MAX: Final = 100_000
+"""People remembered as settled; more are forgotten, which costs time and nothing else."""
 ATTEMPTS_MAX: Final = 5
 """Of one circle whose people's messages keep coming; then the replay ends, to be run again."""
 
@@ -129,6 +132,7 @@ class Replay:
         self._feed = feed
         self._report = Report()
         self._done: set[str] = set()
+        self._settled: set[str] = set()
         self._busy_s = 0.0
 
     async def run(self, spans: Sequence[Span], stop: asyncio.Event, observer: Observer) -> Report:
@@ -193,16 +197,16 @@ class Replay:
             return
         found = await in_thread(self._desk.executor, self._survey, readable)
         self._report.read += found.read
-        self._report.changed += len(found.changed)
-        self._report.fields.update(name for names in found.changed.values() for name in names)
         in_place = {reading.place: reading for _, reading in readable}
         for one in found.touched:
             if one.too_many:
                 self._report.left += len(one.circle.people)
             elif one.circle.loose or one.circle.letters or not one.circle.people <= self._done:
                 await self._run_circle(one, found, in_place)
-        if found.people or found.revised:
-            self._add(await self._timed(self._settle, found))
+        people = found.people - self._done - self._settled
+        if people or found.revised:
+            self._add(await self._timed(self._settle, sorted(people), found.revised))
+            self._remember(people)
 
     def _survey(self, window: Sequence[tuple[Record, Reading]]) -> Survey:
         with self._desk.look() as unit:
@@ -212,18 +216,30 @@ class Replay:
         """Rebuild a circle; what came while its messages were read is read too, and the unit run again."""
         circle, missing = one.circle, [*one.told, *(found.held[event_id] for event_id in sorted(one.circle.loose))]
         readings: dict[str, Reading | None] = {}
+        messages: dict[str, EventRow] = {}
         for _ in range(ATTEMPTS_MAX):
+            messages |= {message.row.event_id: message.row for message in missing}
             readings |= await self._read_messages(missing, in_place)
             try:
                 rebuilt = await self._timed(self._run_unit, circle, readings)
             except Stale as stale:
                 missing = list(stale.missing)
             else:
+                again = bool(circle.people) and circle.people <= self._done  # in a rehearsal, for the sake of others
+                self._count({key: messages[key] for key in circle.loose} if again else messages, readings)
                 self._report.people += len(circle.people - self._done)
                 self._done |= circle.people
                 self._add(rebuilt)
                 return
         raise Transient("replay-outrun", "messages of the same people keep coming: run it again when it is quieter")
+
+    def _count(self, rows: Mapping[str, EventRow], readings: Mapping[str, Reading | None]) -> None:
+        """Count the messages that read otherwise now, with the names of their fields."""
+        for event_id, row in rows.items():
+            reading = readings[event_id]
+            if reading is not None and not is_discarded(row) and not is_in_force(reading, row):
+                self._report.changed += 1
+                self._report.fields.update(fields_changed(reading, row))
 
     async def _read_messages(
         self, messages: Iterable[HeldEvent], in_place: Mapping[Place, Reading]
@@ -260,12 +276,17 @@ class Replay:
             return self._rebuild.run(unit, circle, readings, self._clock.now())
 
     @run_again
-    def _settle(self, found: Survey) -> Rebuilt:
+    def _settle(self, people: Sequence[str], revised: Collection[str]) -> Rebuilt:
         with self._desk.begin() as unit:
-            people = sorted(found.people - self._done)  # who is rebuilt is settled
             unit.stays.lock(people)
-            unit.rebuilds.revise(found.revised, self._reader.revision)
+            unit.rebuilds.revise(revised, self._reader.revision)
             return self._rebuild.settle(unit, people, self._clock.now())
+
+    def _remember(self, people: Collection[str]) -> None:
+        """Remember who was settled, so that their later messages in the range cost a reading each and no more."""
+        if len(self._settled) > SETTLED_MAX:
+            self._settled.clear()
+        self._settled.update(people)
 
     async def _timed(self, unit: Callable[[*_Arguments], _Result], *arguments: *_Arguments) -> _Result:
         began = time.monotonic()

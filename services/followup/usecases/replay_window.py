@@ -11,7 +11,7 @@ from typing import Final
 
 from services.followup.usecases.follow_up import SHARING_ROUNDS_MAX
 from services.followup.usecases.ports import HeldEvent, HeldLetter, UnitOfWork
-from services.followup.usecases.readings import Reading, fields_changed, is_in_force
+from services.followup.usecases.readings import Reading, is_in_force
 from services.followup.usecases.rebuild import Circle
 from services.followup.usecases.sorting import PARKED, is_discarded, is_joined
 from services.followup.usecases.statements import source_key
@@ -36,11 +36,10 @@ class Touched:
 
 @dataclass(slots=True)
 class Survey:
-    """What a window holds: names of changed fields by event, who is touched, whose stays are only looked at again."""
+    """What a window holds: who is touched, whose stays are only looked at again, what only was read by newer rules."""
 
     held: Mapping[str, HeldEvent] = field(default_factory=dict)
     read: int = 0
-    changed: dict[str, tuple[str, ...]] = field(default_factory=dict)
     revised: set[str] = field(default_factory=set)
     people: set[str] = field(default_factory=set)
     touched: tuple[Touched, ...] = ()
@@ -108,7 +107,6 @@ def _sort(found: Survey, draft: _Draft, one: HeldEvent, reading: Reading, revisi
         if row.normalizer < revision:
             found.revised.add(row.event_id)
         return
-    found.changed[row.event_id] = fields_changed(reading, row)
     keys = (*_who(reading), *((one.source_key,) if one.source_key is not None else ()))
     draft.links.append(keys)
     if one.source_key is None:
