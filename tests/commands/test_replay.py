@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from services.commands import output
 from services.commands import replay as verb
 from services.followup.store.tables import audit_event, event
-from services.followup.usecases import replay as replaying
+from services.followup.usecases import replay_reading
 from tests.commands.conftest import Afterstay
 from tests.support.adt import adt
 from tests.support.data_folders import NOW, DataFolder
@@ -113,7 +113,7 @@ def test_one_that_is_ended_says_how_to_go_on(
     afterstay: Afterstay, told: DataFolder, hospice: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ("--feeds", hospice, "--data", told.path, "--json")
-    monkeypatch.setattr(replaying, "WINDOW_RECORDS", 1)
+    monkeypatch.setattr(replay_reading, "WINDOW_RECORDS", 1)
     monkeypatch.setattr(verb, "PROGRESS_EVERY_S", 0.0)
     says = output.tell
 

@@ -21,7 +21,9 @@ from services.ingest.feeds import FeedProfile, Feeds
 from services.ingest.feeds_file import read_feeds
 from services.ingest.hl7.charset import resolve_charset
 from services.simulator.simulation import Simulation, generate
+from tests.followup.conftest import DATABASES
 from tests.support.household import Household
+from tests.support.postgres import PostgresServer
 from tests.support.replays import HouseholdReader, everything, replay
 
 NOW = datetime(2026, 11, 24, 15, tzinfo=UTC)
@@ -29,9 +31,13 @@ PATIENTS = 45
 SEEDS = [1, 2]
 
 
-@pytest.fixture(scope="module")
-def household(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Household]:
-    made = Household(tmp_path_factory.mktemp("replay"), now=NOW)
+@pytest.fixture(scope="module", params=DATABASES)
+def household(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Household]:
+    url = None
+    if request.param == "postgresql":
+        server: PostgresServer = request.getfixturevalue("postgres")
+        url = server.create("replay_any_order", request.getfixturevalue("migrated_template"))
+    made = Household(tmp_path_factory.mktemp("replay"), now=NOW, url=url)
     yield made
     made.close()
 

@@ -12,7 +12,7 @@ it first (`FollowUp.settle`). Promises:
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
@@ -48,6 +48,10 @@ class Stale(Exception):  # noqa: N818 - not an error: more has come meanwhile, r
     def __init__(self, missing: Sequence[HeldEvent]) -> None:
         super().__init__(f"{len(missing)} messages were not read anew yet")
         self.missing = missing
+
+
+ReadLate = Callable[[Sequence[HeldEvent]], Mapping[str, Reading | None]]
+"""Reads messages anew, by event id."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,18 +99,30 @@ class Rebuild:
         _tally(unit, Counter(settled.restated))
         return Rebuilt(stays=settled.stays, changes=settled.changes)
 
-    def run(self, unit: UnitOfWork, circle: Circle, readings: Mapping[str, Reading | None], now: datetime) -> Rebuilt:
-        """Rebuild a circle; `readings` holds all its messages read anew, `None` where the record is gone.
+    def run(
+        self,
+        unit: UnitOfWork,
+        circle: Circle,
+        readings: Mapping[str, Reading | None],
+        now: datetime,
+        *,
+        read_late: ReadLate | None = None,
+    ) -> Rebuilt:
+        """Rebuild a circle; `readings` holds its messages read anew, `None` where the record is gone.
+
+        `read_late` reads what has come since, while everybody who has more of these people waits.
 
         Raises:
-            Stale: more has come; nothing may be written in this unit.
+            Stale: more has come, and nothing reads it; nothing may be written in this unit.
         """
         unit.stays.lock(circle.people | _told_now(circle, readings))
         held = {one.row.event_id: one for one in unit.rebuilds.told_of(circle.people)}
         held |= unit.rebuilds.held(circle.loose)
         missing = [one for key, one in held.items() if not _is_read(one.row, readings)]
         if missing:
-            raise Stale(missing)
+            if read_late is None:
+                raise Stale(missing)
+            readings = {**readings, **read_late(missing)}
         retelling = _retell(held.values(), readings)
         letters = _replay_letters(unit, circle, retelling, now)
         pieces: dict[str, list[Fragment]] = {key: [] for key in circle.people}

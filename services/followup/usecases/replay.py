@@ -15,7 +15,7 @@ date, since the protocol may have changed. Promises:
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -25,24 +25,20 @@ from typing import Final, NamedTuple, Protocol, TypeVar, TypeVarTuple
 from services.followup.usecases.again import run_again
 from services.followup.usecases.follow_up import FollowUp
 from services.followup.usecases.ports import Begin, EventRow, HeldEvent, Place, UnitOfWork
-from services.followup.usecases.readings import Reader, Reading, fields_changed, is_in_force, read_anew
-from services.followup.usecases.rebuild import Circle, Rebuild, Rebuilt, Stale
+from services.followup.usecases.readings import Reader, Reading, fields_changed, is_in_force
+from services.followup.usecases.rebuild import Circle, ReadLate, Rebuild, Rebuilt, Stale
 from services.followup.usecases.replay_range import Span
+from services.followup.usecases.replay_reading import WINDOW_RECORDS, LogReading
 from services.followup.usecases.replay_window import Survey, Touched, survey
 from services.followup.usecases.sorting import is_discarded
 from services.runtime.clock import Clock
-from services.runtime.errors import Transient
 from services.runtime.eventlog.port import Record, Subscriber
 from services.runtime.lifecycle import in_thread
 
-WINDOW_RECORDS: Final = 200
-WINDOW_BYTES_MAX: Final = 16 * 1024 * 1024
-RUN_GAP_MAX: Final = 16
-"""Records nearer to each other than this are fetched in one read."""
 SETTLED_MAX: Final = 100_000
 """People remembered as settled; more are forgotten, which costs time and nothing else."""
-ATTEMPTS_MAX: Final = 5
-"""Of one circle whose people's messages keep coming; then the replay ends, to be run again."""
+ATTEMPTS_MAX: Final = 3
+"""Of one circle whose people's messages keep coming; after that they are made to wait while the last ones are read."""
 
 _Arguments = TypeVarTuple("_Arguments")
 _Result = TypeVar("_Result")
@@ -126,7 +122,7 @@ class Replay:
     ) -> None:
         self._desk = desk
         self._rebuild = Rebuild(follow_up)
-        self._reader = reader
+        self._log = LogReading(desk.topic, desk.subscriber, reader)
         self._clock = clock
         self._rate = rate
         self._feed = feed
@@ -146,7 +142,7 @@ class Replay:
             offset = span.first
             while offset < span.end and not stop.is_set():
                 began = time.monotonic()
-                records = await self._read(span.partition, offset, span.end - offset)
+                records = await self._log.window(span.partition, offset, span.end - offset)
                 await self._re_apply([record for record in records if span.holds(record)])
                 offset = records[-1].offset + 1 if records else span.end
                 self._report.reached[span.partition] = offset
@@ -164,7 +160,7 @@ class Replay:
             if not waiting:
                 self._report.finished = True
                 break
-            await self._re_apply([record for one in waiting if (record := await self._record_of(one.row)) is not None])
+            await self._re_apply(await self._log.records_of(waiting))
             after = waiting[-1].row.event_id
             observer.progressed(self._report)
             await self._rest(len(waiting), began, stop)
@@ -173,12 +169,6 @@ class Replay:
     def _awaiting(self, after: str) -> list[HeldEvent]:
         with self._desk.look() as unit:
             return unit.rebuilds.awaiting(after, WINDOW_RECORDS)
-
-    async def _read(self, partition: int, first: int, count: int) -> list[Record]:
-        found = await self._desk.subscriber.read(
-            self._desk.topic, partition, first, max_records=min(count, WINDOW_RECORDS), bytes_max=WINDOW_BYTES_MAX
-        )
-        return [record for record in found if first <= record.offset < first + count]
 
     async def _rest(self, messages: int, began: float, stop: asyncio.Event) -> None:
         """Let others have the database for as long as we had it, and keep to the rate."""
@@ -190,7 +180,7 @@ class Replay:
 
     async def _re_apply(self, records: Sequence[Record]) -> None:
         """Re-apply the records of one window."""
-        window = [(record, read_anew(record, self._reader)) for record in records]
+        window = [(record, self._log.read_anew(record)) for record in records]
         readable = [(record, reading) for record, reading in window if reading is not None]
         self._report.unreadable += len(window) - len(readable)
         if not readable:
@@ -210,28 +200,36 @@ class Replay:
 
     def _survey(self, window: Sequence[tuple[Record, Reading]]) -> Survey:
         with self._desk.look() as unit:
-            return survey(unit, window, self._reader.revision, feed=self._feed)
+            return survey(unit, window, self._log.revision, feed=self._feed)
 
     async def _run_circle(self, one: Touched, found: Survey, in_place: Mapping[Place, Reading]) -> None:
         """Rebuild a circle; what came while its messages were read is read too, and the unit run again."""
-        circle, missing = one.circle, [*one.told, *(found.held[event_id] for event_id in sorted(one.circle.loose))]
-        readings: dict[str, Reading | None] = {}
+        circle, loop = one.circle, asyncio.get_running_loop()
+        late = [*one.told, *(found.held[event_id] for event_id in sorted(circle.loose))]
         messages: dict[str, EventRow] = {}
-        for _ in range(ATTEMPTS_MAX):
-            messages |= {message.row.event_id: message.row for message in missing}
-            readings |= await self._read_messages(missing, in_place)
+        readings: dict[str, Reading | None] = {}
+
+        async def read(more: Sequence[HeldEvent]) -> Mapping[str, Reading | None]:
+            messages.update({message.row.event_id: message.row for message in more})
+            readings.update(await self._log.messages(more, in_place))
+            return readings
+
+        def read_waited_for(more: Sequence[HeldEvent]) -> Mapping[str, Reading | None]:
+            return asyncio.run_coroutine_threadsafe(read(more), loop).result()
+
+        for attempt in range(ATTEMPTS_MAX + 1):
+            await read(late)
             try:
-                rebuilt = await self._timed(self._run_unit, circle, readings)
+                read_late = None if attempt < ATTEMPTS_MAX else read_waited_for
+                rebuilt = await self._timed(self._run_unit, circle, readings, read_late)
+                break
             except Stale as stale:
-                missing = list(stale.missing)
-            else:
-                again = bool(circle.people) and circle.people <= self._done  # in a rehearsal, for the sake of others
-                self._count({key: messages[key] for key in circle.loose} if again else messages, readings)
-                self._report.people += len(circle.people - self._done)
-                self._done |= circle.people
-                self._add(rebuilt)
-                return
-        raise Transient("replay-outrun", "messages of the same people keep coming: run it again when it is quieter")
+                late = list(stale.missing)
+        again = bool(circle.people) and circle.people <= self._done  # in a rehearsal, for the sake of others
+        self._count({key: messages[key] for key in circle.loose} if again else messages, readings)
+        self._report.people += len(circle.people - self._done)
+        self._done |= circle.people
+        self._add(rebuilt)
 
     def _count(self, rows: Mapping[str, EventRow], readings: Mapping[str, Reading | None]) -> None:
         """Count the messages that read otherwise now, with the names of their fields."""
@@ -241,45 +239,16 @@ class Replay:
                 self._report.changed += 1
                 self._report.fields.update(fields_changed(reading, row))
 
-    async def _read_messages(
-        self, messages: Iterable[HeldEvent], in_place: Mapping[Place, Reading]
-    ) -> dict[str, Reading | None]:
-        """Return the messages read anew, from the window or else from the log."""
-        rows = [one.row for one in messages]
-        readings: dict[str, Reading | None] = {row.event_id: in_place.get(row.place) for row in rows}
-        wanted = {row.place: row for row in rows if readings[row.event_id] is None}
-        for run in _runs(sorted(wanted)):
-            (_, partition, first), last = run[0], run[-1][2]
-            for record in await self._read_run(partition, first, last):
-                row = wanted.get((record.topic, record.partition, record.offset))
-                reading = read_anew(record, self._reader) if row is not None else None
-                if row is not None and reading is not None and reading.event.event_id == row.event_id:
-                    readings[row.event_id] = reading
-        return readings
-
-    async def _read_run(self, partition: int, first: int, last: int) -> list[Record]:
-        found: list[Record] = []
-        while first <= last:
-            records = await self._read(partition, first, last + 1 - first)
-            if not records:
-                break
-            found += records
-            first = records[-1].offset + 1
-        return found
-
-    async def _record_of(self, row: EventRow) -> Record | None:
-        return next(iter(await self._read(row.partition, row.offset, 1)), None)
-
     @run_again
-    def _run_unit(self, circle: Circle, readings: Mapping[str, Reading | None]) -> Rebuilt:
+    def _run_unit(self, circle: Circle, readings: Mapping[str, Reading | None], late: ReadLate | None) -> Rebuilt:
         with self._desk.begin() as unit:
-            return self._rebuild.run(unit, circle, readings, self._clock.now())
+            return self._rebuild.run(unit, circle, readings, self._clock.now(), read_late=late)
 
     @run_again
     def _settle(self, people: Sequence[str], revised: Collection[str]) -> Rebuilt:
         with self._desk.begin() as unit:
             unit.stays.lock(people)
-            unit.rebuilds.revise(revised, self._reader.revision)
+            unit.rebuilds.revise(revised, self._log.revision)
             return self._rebuild.settle(unit, people, self._clock.now())
 
     def _remember(self, people: Collection[str]) -> None:
@@ -305,15 +274,3 @@ class Replay:
         report.revived += rebuilt.revived
         report.buried += rebuilt.buried
         report.kept += rebuilt.kept
-
-
-def _runs(places: Sequence[Place]) -> Iterator[list[Place]]:
-    """Put places that lie near to each other together; they are sorted."""
-    run: list[Place] = []
-    for place in places:
-        if run and (place[:2] != run[-1][:2] or place[2] - run[-1][2] > RUN_GAP_MAX):
-            yield run
-            run = []
-        run.append(place)
-    if run:
-        yield run

@@ -16,6 +16,7 @@ from services.followup.usecases.replay_range import Range
 from services.ingest.feeds import Feeds
 from services.ingest.normalize import NORMALIZER
 from services.runtime.errors import Permanent
+from tests.followup.conftest import DATABASES
 from tests.support.adt import adt
 from tests.support.household import FEEDS, MERCY, Household, local
 from tests.support.replays import HouseholdReader, everything, replay
@@ -33,9 +34,10 @@ def mapped(code: str) -> Feeds:
     return Feeds((replace(MERCY, dispositions={"HSP": code}),))
 
 
-@pytest.fixture
-def household(tmp_path: Path) -> Iterator[Household]:
-    made = Household(tmp_path, now=NOW)
+@pytest.fixture(params=DATABASES)
+def household(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Household]:
+    url = None if request.param == "sqlite" else request.getfixturevalue("empty_postgres")
+    made = Household(tmp_path, now=NOW, url=url)
     yield made
     made.close()
 
