@@ -32,12 +32,10 @@ class SqlRebuildStore:
     def held(self, event_ids: Collection[str]) -> dict[str, HeldEvent]:
         """Return events by id, those that are there; in a unit that writes, locked until it ends."""
         statement = _EVENTS.where(among(self._connection, event.c.event_id, event_ids)).order_by(event.c.event_id)
-        if self._writes:
-            statement = statement.with_for_update(of=event)
         return {one.row.event_id: one for one in self._held(statement)}
 
     def told_of(self, source_keys: Collection[str]) -> list[HeldEvent]:
-        """Return all events that are part of the stays of source patients, by place."""
+        """Return all events that are part of the stays of source patients, by place; locked as `held` does."""
         theirs = _EVENTS.where(among(self._connection, source_patient.c.key, source_keys))
         return list(self._held(theirs.order_by(event.c.topic, event.c.partition, event.c.offset)))
 
@@ -83,6 +81,8 @@ class SqlRebuildStore:
             self._connection.execute(sa.delete(fragment).where(among(self._connection, fragment.c.key, keys)))
 
     def _held(self, statement: sa.Select[tuple[object, ...]]) -> Iterable[HeldEvent]:
+        if self._writes:  # a duplicate of one may come meanwhile, and is noted on its row
+            statement = statement.with_for_update(of=event, key_share=True)
         for row in self._connection.execute(statement).mappings():
             values = dict(row)
             source_key = values.pop("source_key")

@@ -294,7 +294,7 @@ class RebuildStore(Protocol):
         """Return events by id, those that are there; in a unit that writes, locked until it ends."""
 
     def told_of(self, source_keys: Collection[str]) -> list[HeldEvent]:
-        """Return all events that are part of the stays of source patients, by place."""
+        """Return all events that are part of the stays of source patients, by place; locked as `held` does."""
 
     def visit_numbers(self, source_keys: Collection[str]) -> set[tuple[str, tuple[str | None, str]]]:
         """Return the visit numbers of source patients' stays: (source key, (authority, number))."""
