@@ -195,7 +195,7 @@ def test_every_feeds_file_in_the_documents_is_one_that_can_be_read() -> None:
     ]
     assert len(texts) >= 4
     for text in texts:
-        content = re.search(r"^feeds:.*?(?=^END$|\Z)", text, re.MULTILINE | re.DOTALL)
+        content = re.search(r"^feeds:.*?(?=^END\w*$|\Z)", text, re.MULTILINE | re.DOTALL)
         assert content is not None
         feeds = read_feeds(content.group().encode(), file=Path("feeds.yaml"), is_charset=_is_charset)
         assert feeds.profiles
