@@ -25,10 +25,15 @@ from services.followup.domain.tasks import Status
 from services.followup.protocols.loading import load_protocol, protocol_names
 from services.followup.usecases.sorting import AWAITS_REPLAY, DISCARDED, PARKED, RECORDED_ONLY, REPLAYED, SUPERSEDED
 from services.followup.usecases.stay_ids import ABSORBED, UNTOLD
-from services.ingest.feeds import CLASS_WORDS, CLASSES, DISPOSITIONS
+from services.ingest import mllp_door
+from services.ingest.door import PEER_MESSAGES_PER_S
+from services.ingest.feeds import CERTIFICATE_KINDS, CLASS_WORDS, CLASSES, DISPOSITIONS
 from services.ingest.feeds_file import read_feeds
 from services.ingest.hl7.charset import resolve_charset
 from services.ingest.mllp.limits import ServerLimits
+from services.ingest.mllp.observation import HandshakeFailure
+from services.ingest.mllp.peers import BURST_S
+from services.ingest.mllp.tls import NAMES_MAX
 from services.ingest.normalize import KINDS
 from tests.docs.pages import ROOT, all_pages, read_page, table_rows
 
@@ -228,3 +233,21 @@ def test_the_limits_of_the_listener_are_those_in_the_acknowledgement_page() -> N
     assert rows["a connection that never sent a byte"] == f"{limits.silent_timeout_s:g} s"
     assert rows["between messages"] == f"{limits.idle_timeout_s / 3600:g} h"
     assert rows["a sender that does not read its answers"] == f"{limits.write_stalled_timeout_s:g} s"
+    assert rows["connections of one address (IPv6: of 64 bits)"] == str(limits.connections_per_peer_max)
+    rate, burst = f"{PEER_MESSAGES_PER_S:,.0f}", f"{BURST_S:g}"
+    assert rows["messages a second of one address, beyond this machine"] == f"{rate}, and {burst} s of it at once"
+    assert rows["TLS handshakes under way"] == str(limits.handshakes_max)
+    assert rows["a TLS handshake"] == f"{limits.handshake_timeout_s:g} s"
+    assert f"gives way after {limits.unproven_grace_s:g} s" in read_page("docs/reference/acknowledgement.md").text
+
+
+def test_every_reason_of_a_handshake_and_every_warning_of_the_door_is_in_the_page_about_securing_a_feed() -> None:
+    page = "docs/how-to/secure-a-feed.md"
+    assert _missing(HandshakeFailure, page) == []
+    assert _missing(_codes_of(mllp_door) - {"port-taken", "host-unknown"}, page) == []
+
+
+def test_every_kind_of_certificate_name_is_in_the_page_about_feeds() -> None:
+    text = read_page("docs/reference/feeds.md").section("Certificates")
+    assert [kind for kind in CERTIFICATE_KINDS if f"`{kind}:" not in text] == []
+    assert f"At most {NAMES_MAX} names" in text
