@@ -1,7 +1,7 @@
 """`make bench`: all benchmarks, or those that are named, in one run.
 
-`python -m tests.benchmarks [mllp] [kafka] [worklist] [consumer] [feeding] [stays]`. Takes about ten minutes on two
-cores; the figures are of this machine at this moment, so look at ratios and at the ranges in brackets.
+`python -m tests.benchmarks [mllp] [kafka] [production] [worklist] [consumer] [feeding] [stays]`. Takes about fifteen
+minutes on two cores; the figures are of this machine at this moment, so look at ratios and at the ranges in brackets.
 """
 
 import argparse
@@ -15,12 +15,13 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.benchmarks import consumer, feeding, kafka_ingest, mllp, stays, worklist
+from tests.benchmarks import consumer, feeding, kafka_ingest, mllp, production, stays, worklist
 from tests.benchmarks.processes import prepare_template
 
 SECTIONS = {
     "mllp": mllp.measure,
     "kafka": kafka_ingest.measure,
+    "production": production.measure,
     "worklist": worklist.measure,
     "consumer": consumer.measure,
     "feeding": feeding.measure,

@@ -2,8 +2,9 @@
 
 Each message has its moment in a schedule, and its delay counts from that moment, so that a stall of the listener shows
 in every message it held up. Of each person an admission, an update and a discharge go out, some seconds of schedule
-apart. Beside them, on a thread of its own, a reader looks at the database as the worklist's page does, two hundred
-times a second if something was committed, and notes when a discharge's contact task is there to be seen.
+apart. Beside them, on a thread of its own, a reader notes when a discharge's contact task is there to be seen: in
+SQLite it looks as the worklist's page does, two hundred times a second if something was committed; PostgreSQL tells it
+at the commit, by a trigger that the benchmark has made.
 
 Prints what it saw as one line of JSON.
 """
@@ -17,9 +18,10 @@ import time
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Final, cast
+from typing import Final, Protocol, cast
 
 import psutil
+import psycopg
 import uvloop
 
 from services.runtime.database import DATABASE_FILE
@@ -30,6 +32,8 @@ CONNECTIONS: Final = 8
 APART: Final = 150
 """How many people's messages lie between two of the same person."""
 LOOK_S: Final = 0.005
+LISTEN_S: Final = 0.1
+TASK_CHANNEL: Final = "bench_task"
 TAIL_S: Final = 20.0
 """How long after the last message its task may come."""
 _TASKS_SINCE: Final = "SELECT rowid, patient_id FROM task WHERE rowid > ? AND kind = 'contact' ORDER BY rowid"
@@ -79,9 +83,35 @@ class Connection(asyncio.Protocol):
             self._answered_s.append(moment - self.waiting.pop(0))
 
 
-@dataclass(slots=True)
-class Watch:
+class Watch(Protocol):
     """Sees tasks appear; runs on a thread until `stop` is set."""
+
+    seen_at: dict[str, float]
+    stop: threading.Event
+
+    def run(self) -> None:
+        """Look until told to stop."""
+
+
+@dataclass(slots=True)
+class PostgresWatch:
+    """Is told of tasks by PostgreSQL."""
+
+    database: str
+    seen_at: dict[str, float] = field(default_factory=dict)
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def run(self) -> None:
+        with psycopg.connect(self.database, autocommit=True) as connection:
+            connection.execute(f"LISTEN {TASK_CHANNEL}")
+            while not self.stop.is_set():
+                for told in connection.notifies(timeout=LISTEN_S):
+                    self.seen_at.setdefault(told.payload, time.perf_counter())
+
+
+@dataclass(slots=True)
+class SqliteWatch:
+    """Looks for tasks in SQLite."""
 
     database: Path
     seen_at: dict[str, float] = field(default_factory=dict)
@@ -113,7 +143,11 @@ async def run(options: argparse.Namespace) -> dict[str, object]:
         for _ in range(CONNECTIONS)
     ]
     targets = [psutil.Process(pid) for pid in options.pid]
-    watch = Watch(database=options.data / DATABASE_FILE)
+    watch: Watch = (
+        PostgresWatch(database=options.database)
+        if options.database
+        else SqliteWatch(database=options.data / DATABASE_FILE)
+    )
     thread = threading.Thread(target=watch.run)
     thread.start()
     before, began = [cpu_s(one) for one in targets], time.perf_counter()
@@ -159,7 +193,8 @@ def main() -> None:
     """Run the load that the words ask for."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--database")
     parser.add_argument("--rate", type=float, required=True)
     parser.add_argument("--first", type=int, required=True)
     parser.add_argument("--people", type=int, required=True)

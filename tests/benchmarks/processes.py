@@ -89,9 +89,25 @@ def afterstay_ingest(folder: Path, template: Path, bootstrap: str) -> Iterator[S
         yield Server(port=int(ready["mllp"].rpartition(":")[2]), processes=family)
 
 
+@contextmanager
+def afterstay_followup(folder: Path, bootstrap: str, database: str) -> Iterator[psutil.Process]:
+    """Run `afterstay followup` from a broker that has the topics into a database that has its tables."""
+    words = ["services.cli", "followup", "--kafka", bootstrap, "--database", database]
+    words += ["--ops-port", "0", "--log-level", "warning"]
+    with started(_python(*words), folder / "followup.err") as (process, _):
+        yield process
+
+
 def make_topics(bootstrap: str) -> None:
-    """Make Afterstay's topics on a single broker."""
-    _finished(["services.cli", "topics", "create", "--kafka", bootstrap, "--single-broker"])
+    """Make Afterstay's topics on a broker that need not sync each write, and let it have a coordinator for groups."""
+    _done(["services.cli", "topics", "create", "--kafka", bootstrap, "--single-broker"], 0, 1)
+    _done(["services.cli", "lag", "--kafka", bootstrap], 0)
+
+
+def make_database(database: str, template: Path) -> None:
+    """Give a database its tables and the panel of the template."""
+    _finished(["services.cli", "migrate", "--database", database])
+    _finished(["services.cli", "panel", "import", str(template.parents[1] / "panel.csv"), "--database", database])
 
 
 def run_load(words: list[str]) -> dict[str, Any]:
@@ -108,6 +124,10 @@ def _python(*words: str) -> list[str]:
 
 
 def _finished(words: list[str]) -> str:
+    return _done(words, 0)
+
+
+def _done(words: list[str], *codes: int) -> str:
     done = subprocess.run(
         _python(*words),
         cwd=ROOT,
@@ -117,7 +137,7 @@ def _finished(words: list[str]) -> str:
         check=False,
         text=True,
     )
-    if done.returncode:
+    if done.returncode not in codes:
         sys.exit(f"benchmark: {words[0]} ended with {done.returncode}; what it said stands above")
     return done.stdout
 

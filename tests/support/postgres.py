@@ -129,7 +129,11 @@ class PostgresServer:
 
     def execute(self, statement: str) -> None:
         """Run one statement beside all databases."""
-        with psycopg.connect(self.url(), autocommit=True) as connection:
+        self.execute_in("postgres", statement)
+
+    def execute_in(self, database: str, statement: str) -> None:
+        """Run statements in a database."""
+        with psycopg.connect(self.url(database), autocommit=True) as connection:
             connection.execute(statement.encode())
 
     def _run(self, program: str, *words: object) -> None:
