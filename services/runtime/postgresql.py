@@ -30,8 +30,9 @@ CONNECT_TIMEOUT_S: Final = 5
 LOCK_TIMEOUT_S: Final = 10.0
 """How long a statement waits for somebody's row; every transaction of ours is much shorter."""
 STATEMENT_TIMEOUT_S: Final = 60.0
-IDLE_TRANSACTION_TIMEOUT_S: Final = 60.0
-"""A process that stands still in a transaction holds others up for no longer."""
+IDLE_TRANSACTION_TIMEOUT_S: Final = 15.0
+"""A process that stands still in a transaction holds others up for no longer: a frozen worker's rows are locked until
+then. Between two statements of ours lie milliseconds."""
 _SESSION: Final = {
     "lock_timeout": f"{LOCK_TIMEOUT_S * 1000:.0f}",
     "statement_timeout": f"{STATEMENT_TIMEOUT_S * 1000:.0f}",

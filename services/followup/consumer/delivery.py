@@ -208,12 +208,18 @@ class Delivery:
     async def until_done(self, attempt: Callable[[], Awaitable[_Result]]) -> _Result:
         """Attempt it until it works."""
         delay_s = BACKOFF_FIRST_S
+        failed = False
         while True:
             try:
-                return await attempt()
+                result = await attempt()
             except (Transient, Ambiguous) as error:
+                failed = True
                 self._observer.retried(error.code)
                 self._log.warning("batch_postponed", code=error.code, timeout_s=delay_s)
+            else:
+                if failed:
+                    self._observer.recovered()
+                return result
             try:
                 await asyncio.wait_for(self._stop.wait(), timeout=delay_s)
             except TimeoutError:

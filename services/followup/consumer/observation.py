@@ -27,7 +27,10 @@ class ConsumerObserver(Protocol):
         """A batch was committed."""
 
     def retried(self, code: str) -> None:
-        """A batch could not be committed now and will be tried again, for the reason `code`."""
+        """Something could not be done now and will be tried again, for the reason `code`."""
+
+    def recovered(self) -> None:
+        """What had to be tried again was done."""
 
     def caught_up(self, records: int) -> None:
         """Records that the group had passed over were read from the log and applied."""
@@ -68,12 +71,11 @@ class Progress:
         self.last_progress_s: float | None = None
         """When a batch was last committed, on the monotonic clock."""
         self.waiting_for: str | None = None
-        """Why the batch under way is being tried again; None when it is not."""
+        """Why something is being tried again; None when nothing is."""
 
     def applied(self, applied: Applied) -> None:
         """Count a batch and measure how long its effects took."""
         self.last_progress_s = self._clock.monotonic()
-        self.waiting_for = None
         for (outcome, _), moved in applied.outcomes.items():
             if moved > 0:
                 self.processed[outcome] += moved
@@ -89,6 +91,10 @@ class Progress:
         """Count an attempt that failed."""
         self.retries[code] += 1
         self.waiting_for = code
+
+    def recovered(self) -> None:
+        """Wait for nothing any more."""
+        self.waiting_for = None
 
     def caught_up(self, records: int) -> None:
         """Count records that were read from the log behind the group's back."""

@@ -185,6 +185,16 @@ async def test_a_log_that_is_away_while_a_gap_is_filled_is_waited_for(bench: Ben
     assert bench.applied() == [0, 1, 2, 3, 4]
 
 
+async def test_a_log_that_is_back_is_no_longer_waited_for_although_nothing_new_comes(bench: Bench) -> None:
+    await bench.delivery.begin((0, 1, 2))
+    bench.log.failure = Transient("log-unavailable", "the broker is away")
+    checking = asyncio.create_task(bench.delivery.check((0, 1, 2)))
+    await until_true(lambda: bench.progress.waiting_for == "log-unavailable")
+    bench.log.failure = None
+    await checking
+    assert bench.progress.waiting_for is None
+
+
 async def test_a_retry_ends_when_the_consumer_is_asked_to_stop(bench: Bench) -> None:
     await bench.delivery.begin((0, 1, 2))
     bench.fail(*[Transient("database-unavailable", "the database is away")] * 1000)
