@@ -18,10 +18,10 @@ from typing import Any, Final, Self
 
 import httpx
 import msgspec
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient
 
 from schemas.events import RAW_HEADER
-from schemas.topics import ADT_EVENTS
+from schemas.topics import ADT_EVENTS, TOPICS
 from services.commands.data_source import DataSource
 from services.commands.spools import read_spool
 from services.commands.status import read_status
@@ -46,7 +46,7 @@ from tests.system.service import (
 
 GONE_WITHIN_S: Final = 20.0
 WORKERS: Final = 2
-PARTITIONS: Final = 12
+PARTITIONS: Final = next(topic.partitions for topic in TOPICS if topic.name == ADT_EVENTS)
 READ_RECORDS: Final = 1_000
 READ_BYTES: Final = 64 * 1024 * 1024
 
@@ -54,17 +54,17 @@ READ_BYTES: Final = 64 * 1024 * 1024
 class Child:
     """One process of production. It can be started again after any end; its log goes on in one file."""
 
-    def __init__(self, folder: Path, name: str, words: Sequence[object], *, loose: bool = False) -> None:
+    def __init__(self, folder: Path, name: str, words: Sequence[object]) -> None:
         self.name = name
         self.ready: dict[str, Any] = {}
         self._command = [*COMMAND, *map(str, words), "--ops-port", "0"]
         self._stdout, self._stderr = folder / f"{name}.out", folder / f"{name}.err"
         self._process: subprocess.Popen[bytes] | None = None
-        self._loose = loose
 
     def launch(self) -> Self:
         """Start it and do not wait."""
         assert not self.runs, f"{self.name} runs already"
+        self.ready = {}
         with self._stdout.open("wb") as out, self._stderr.open("ab") as err:
             self._process = subprocess.Popen(
                 self._command,
@@ -295,11 +295,13 @@ class Production(Interface):
 
 
 def fresh_log(bootstrap: str) -> None:
-    """Delete the topic and the group of an earlier test and make the topic anew."""
-    asyncio.run(_renew(bootstrap))
+    """Delete the topic and the group of an earlier test and make the topics anew, as an operator does."""
+    asyncio.run(_forget(bootstrap))
+    made = afterstay("topics", "create", "--kafka", bootstrap, "--single-broker")
+    assert made.code == 0, made
 
 
-async def _renew(bootstrap: str) -> None:
+async def _forget(bootstrap: str) -> None:
     async with kafka_admin(bootstrap) as admin:
         with contextlib.suppress(Exception):  # what is not there cannot be deleted
             await admin.delete_consumer_groups([CONSUMER_GROUP])
@@ -307,8 +309,6 @@ async def _renew(bootstrap: str) -> None:
             await admin.delete_topics([ADT_EVENTS])
             async with asyncio.timeout(GONE_WITHIN_S):
                 await _gone(admin)
-        made = await admin.create_topics([NewTopic(ADT_EVENTS, PARTITIONS, 1)])
-        assert not made.topic_errors[0][1], made
 
 
 async def _gone(admin: AIOKafkaAdminClient) -> None:
