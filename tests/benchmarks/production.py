@@ -75,8 +75,8 @@ def _report(found: dict[int, list[dict[str, Any]]]) -> str:
     header = ("messages/s", "AA p50 ms", "p99 ms", "task p50 ms", "p99 ms", "ingest µs", "followup µs")
     return f"""Event to task through Kafka (one broker that syncs each write) and PostgreSQL, one `ingest` and one
 `followup`, panel of 10,000, 8 connections, {SECONDS} s at each rate. A third of the messages are discharges with two
-tasks each; median (min-max) of {ROUNDS} rounds. Budget: p99 250 ms at 500 messages/s. The last columns are processor time
-a message; broker, database and load share the two cores with them.
+tasks each; median (min-max) of {ROUNDS} rounds. Budget: p99 250 ms at 500 messages/s. The last columns are processor
+time a message; broker, database and load share the two cores with them.
 
 {table(header, rows)}
 """
