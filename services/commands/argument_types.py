@@ -67,6 +67,11 @@ def megabytes(text: str) -> int:
     return _whole(text, 1, NUMBER_MAX // 1024, "a number of megabytes")
 
 
+def rate_or_none(text: str) -> float:
+    """Read messages a second; 0 stands for no limit."""
+    return 0.0 if text == "0" else rate(text)
+
+
 def percent(text: str) -> float:
     """Read a share in percent, 0 included."""
     return 0.0 if text == "0" else _above_zero(text, 100, "a percentage")

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Final
 
-from services.commands.argument_types import port, positive, rate, seconds
+from services.commands.argument_types import port, positive, rate_or_none, seconds
 from services.commands.flags import LOOPBACK, MLLP_PORT
 from services.commands.parser import Parser
 
@@ -56,8 +56,8 @@ def _add_limits(verb: Parser) -> None:
         help=f"of them from one address (default: {CONNECTIONS_PER_PEER_MAX})",
     )  # fmt: skip
     verb.add_setting(
-        "--messages-per-peer", metavar="N", read=rate,
-        help=f"messages a second from one address (default: no limit; beyond this machine {PEER_MESSAGES_PER_S})",
+        "--messages-per-peer", metavar="N", read=rate_or_none,
+        help=f"messages a second from one address, 0: no limit (default: 0; beyond this machine {PEER_MESSAGES_PER_S})",
     )  # fmt: skip
     verb.add_setting(
         "--frame-bytes-max", metavar="N", read=positive, default=FRAME_BYTES_MAX,

@@ -20,6 +20,10 @@ def test_without_flags_the_door_is_as_it_is_built() -> None:
     assert door_flags.PEER_MESSAGES_PER_S == PEER_MESSAGES_PER_S
 
 
+def test_no_limit_of_messages_is_one_that_can_be_asked_for() -> None:
+    assert door("--messages-per-peer", "0").messages_per_peer_s == 0
+
+
 def test_every_flag_reaches_the_door() -> None:
     found = door(
         "--mllp-host", "::", "--mllp-port", "0", "--tls-cert", "c", "--tls-key", "k", "--tls-client-ca", "a",
