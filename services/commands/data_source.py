@@ -25,6 +25,8 @@ from services.runtime.eventlog.kafka.connection import KafkaConnection
 from services.runtime.eventlog.port import Subscriber
 
 CLIENT_ID = "afterstay-command"
+JUMP_FETCH_BYTES = 64 * 1024
+"""A batch of records comes whole anyway; more would be read for nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,18 +138,19 @@ def required_database(source: DataSource) -> Generator[sa.Engine]:
 
 
 @asynccontextmanager
-async def found_log(source: DataSource) -> AsyncGenerator[Subscriber | None]:
-    """Give the event log to read, or `None` where it was not made yet."""
+async def found_log(source: DataSource, *, jumps: bool = False) -> AsyncGenerator[Subscriber | None]:
+    """Give the event log to read, or `None` where it was not made yet; who `jumps` reads a record here and there."""
     if source.folder is not None:
         if not (source.folder / LOG_FILE).exists():
             yield None
             return
         subscriber: Subscriber = await EmbeddedSubscriber.open(source.folder)
     else:
-        from services.runtime.eventlog.kafka.subscriber import KafkaSubscriber  # noqa: PLC0415
+        from services.runtime.eventlog.kafka.subscriber import FETCH_BYTES, KafkaSubscriber  # noqa: PLC0415
 
         assert source.kafka is not None, "the verb needs no log"
-        subscriber = await KafkaSubscriber.open(source.kafka, client_id=CLIENT_ID)
+        fetch_bytes = JUMP_FETCH_BYTES if jumps else FETCH_BYTES
+        subscriber = await KafkaSubscriber.open(source.kafka, client_id=CLIENT_ID, fetch_bytes=fetch_bytes)
     try:
         yield subscriber
     finally:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
@@ -61,14 +61,21 @@ def range_of(arguments: Arguments) -> Range:
 async def _replay(
     arguments: Arguments, asked: Range | None, rereader: Rereader, source: DataSource, engine: sa.Engine
 ) -> int:
-    async with found_log(source) as log:
-        if log is None:
+    async with found_log(source) as log, found_log(source, jumps=True) as jumps:
+        if log is None or jumps is None:
             raise Permanent("log-missing", f"there is no event log in {source.address} yet: nothing was received")
         with ThreadPoolExecutor(1, "replay") as executor, stop_requested() as stop:
-            job = _Job(arguments, rereader, source, engine, log, executor)
+            job = _Job(arguments, rereader, source, engine, _Logs(log, jumps), executor)
             report = await job.run(asked, stop)
     _write(arguments, report)
     return OK if report.finished else INTERRUPTED
+
+
+class _Logs(NamedTuple):
+    """The log, to read ahead and here and there."""
+
+    ahead: Subscriber
+    jumps: Subscriber
 
 
 class _Job:
@@ -80,17 +87,18 @@ class _Job:
         rereader: Rereader,
         source: DataSource,
         engine: sa.Engine,
-        log: Subscriber,
+        logs: _Logs,
         executor: ThreadPoolExecutor,
     ) -> None:
         self._arguments = arguments
         self._clock = SystemClock()
         self._begin, self._look = units_of(engine), views_of(engine)
-        self._log = log
+        self._log = logs.jumps
         self._executor = executor
         desk = Desk(
             topic=ADT_EVENTS,
-            subscriber=log,
+            ahead=logs.ahead,
+            jumps=logs.jumps,
             look=self._look,
             begin=rehearsed(self._begin) if arguments.dry_run else self._begin,
             executor=executor,

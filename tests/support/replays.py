@@ -82,7 +82,8 @@ async def _replay(
     with ThreadPoolExecutor(1) as executor:
         desk = Desk(
             topic=ADT_EVENTS,
-            subscriber=household.log,
+            ahead=household.log,
+            jumps=household.log,
             look=views_of(household.engine),
             begin=rehearsed(begin) if dry_run else begin,
             executor=executor,

@@ -86,13 +86,14 @@ class Observer(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Desk:
-    """What a replay works on: the log, the database to look at and to write to, and the thread for both.
+    """What a replay works on: the log to read ahead and here and there, the database to look at and to write to.
 
     A rehearsal writes through `rehearsed`.
     """
 
     topic: str
-    subscriber: Subscriber
+    ahead: Subscriber
+    jumps: Subscriber
     look: Begin
     begin: Begin
     executor: Executor
@@ -122,7 +123,7 @@ class Replay:
     ) -> None:
         self._desk = desk
         self._rebuild = Rebuild(follow_up)
-        self._log = LogReading(desk.topic, desk.subscriber, reader)
+        self._log = LogReading(desk.topic, reader, ahead=desk.ahead, jumps=desk.jumps)
         self._clock = clock
         self._rate = rate
         self._feed = feed

@@ -14,12 +14,17 @@ RUN_GAP_MAX: Final = 16
 
 
 class LogReading:
-    """Reads records of one topic and has their bytes read anew."""
+    """Reads records of one topic and has their bytes read anew.
 
-    def __init__(self, topic: str, subscriber: Subscriber, reader: Reader) -> None:
+    Windows come from `ahead`, and records here and there from `jumps`, so that a jump costs what was fetched ahead no
+    more than itself.
+    """
+
+    def __init__(self, topic: str, reader: Reader, *, ahead: Subscriber, jumps: Subscriber) -> None:
         self._topic = topic
-        self._subscriber = subscriber
         self._reader = reader
+        self._ahead = ahead
+        self._jumps = jumps
 
     @property
     def revision(self) -> int:
@@ -32,14 +37,17 @@ class LogReading:
 
     async def window(self, partition: int, first: int, count: int) -> list[Record]:
         """Return records from an offset on: those among the next `count` offsets, at most a window of them."""
-        found = await self._subscriber.read(
+        return await self._read(self._ahead, partition, first, count)
+
+    async def _read(self, log: Subscriber, partition: int, first: int, count: int) -> list[Record]:
+        found = await log.read(
             self._topic, partition, first, max_records=min(count, WINDOW_RECORDS), bytes_max=WINDOW_BYTES_MAX
         )
         return [record for record in found if first <= record.offset < first + count]
 
     async def records_of(self, messages: Iterable[HeldEvent]) -> list[Record]:
         """Return the records of messages, as far as the log has them."""
-        found = [await self.window(one.row.partition, one.row.offset, 1) for one in messages]
+        found = [await self._read(self._jumps, one.row.partition, one.row.offset, 1) for one in messages]
         return [record for records in found for record in records]
 
     async def messages(
@@ -63,7 +71,7 @@ class LogReading:
     async def _run(self, partition: int, first: int, last: int) -> list[Record]:
         found: list[Record] = []
         while first <= last:
-            records = await self.window(partition, first, last + 1 - first)
+            records = await self._read(self._jumps, partition, first, last + 1 - first)
             if not records:
                 break
             found += records

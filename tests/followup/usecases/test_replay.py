@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from schemas.events import AdtEvent, Coded
 from schemas.topics import ADT_EVENTS
 from services.followup.store import tables
+from services.followup.usecases import replay_window
 from services.followup.usecases.replay_range import Range
 from services.ingest.feeds import Feeds
 from services.ingest.normalize import NORMALIZER
@@ -347,3 +348,15 @@ def test_a_damaged_record_is_counted_and_passed(household: Household) -> None:
     )
     report = replay(household)
     assert (report.read, report.unreadable) == (1, 1)
+
+
+def test_people_with_too_many_messages_are_left_alone_and_counted(
+    household: Household, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replay_window, "MESSAGES_MAX", 1)
+    household.tell(received(ADMIT, DISCHARGE))
+    before = everything(household)
+    household.feeds = mapped("50")
+    report = replay(household)
+    assert (report.left, report.changed) == (1, 0)
+    assert everything(household) == before
