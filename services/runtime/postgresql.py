@@ -203,8 +203,8 @@ def _refused(error: BaseException | None) -> AfterstayError | None:
     return Transient("database-unavailable", "the PostgreSQL server does not answer; it is tried again, check it")
 
 
-def copy_in(connection: sa.Connection, statement: str, rows: Iterable[Sequence[object]]) -> None:
-    """Send rows to a ``COPY ... FROM STDIN`` within the transaction of a connection.
+def copy_in(connection: sa.Connection, statement: str, rows: Iterable[Sequence[object]] | bytes) -> None:
+    """Send rows, or rows as COPY writes them, to a ``COPY ... FROM STDIN`` in the transaction of a connection.
 
     Raises:
         AfterstayError: as `named` names it; the connection is lost or the server refuses the rows.
@@ -215,8 +215,11 @@ def copy_in(connection: sa.Connection, statement: str, rows: Iterable[Sequence[o
     connection.exec_driver_sql("SELECT 1")  # has SQLAlchemy begin what it says it has begun
     try:
         with driver.cursor() as cursor, cursor.copy(statement) as copy:
-            for row in rows:
-                copy.write_row(row)
+            if isinstance(rows, bytes):
+                copy.write(rows)
+            else:
+                for row in rows:
+                    copy.write_row(row)
     except psycopg.Error as error:
         found = named_by_driver(error)
         if found is None:
