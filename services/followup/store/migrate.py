@@ -57,11 +57,11 @@ def current_revision(engine: sa.Engine) -> str | None:
     return revision
 
 
-def _upgrade(connection: sa.Connection) -> None:
+def _upgrade(connection: sa.Connection, revision: str = HEAD) -> None:
     from alembic import command  # noqa: PLC0415 - half a second of imports, for a new database only
     from alembic.config import Config  # noqa: PLC0415
 
     with as_file(files("services.followup.store") / "migrations") as scripts:
         config = Config(attributes={"connection": connection})
         config.set_main_option("script_location", str(scripts).replace("%", "%%"))
-        command.upgrade(config, HEAD)
+        command.upgrade(config, revision)

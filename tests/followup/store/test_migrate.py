@@ -11,10 +11,12 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from services.followup.store import migrate as migration
+from services.followup.store import tables
 from services.followup.store.migrate import HEAD, KNOWN, current_revision, migrate
 from services.followup.store.tables import metadata
 from services.runtime.database import open_database, write_transaction
 from services.runtime.errors import Permanent
+from tests.support.postgres import PostgresServer
 
 
 @pytest.fixture
@@ -51,6 +53,59 @@ def test_the_migrated_schema_equals_the_declared_one(engine: sa.Engine, tmp_path
         assert columns_of(mine[name]) == columns_of(statement), name
 
 
+def test_the_migrated_schema_equals_the_declared_one_on_postgresql(
+    empty_postgres_url: str, postgres: PostgresServer
+) -> None:
+    migrated = open_database(empty_postgres_url)
+    migrate(migrated)
+    declared = open_database(postgres.create("declared"))
+    with write_transaction(declared) as connection:
+        metadata.create_all(connection)
+    with migrated.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    mine, theirs = catalog(migrated), catalog(declared)
+    migrated.dispose()
+    declared.dispose()
+    postgres.drop("declared")
+    assert len(theirs) > 200
+    assert mine == theirs
+
+
+def catalog(engine: sa.Engine) -> set[tuple[object, ...]]:
+    """Return every column, key, constraint and index of a PostgreSQL database as it describes them itself."""
+    columns = """
+        SELECT c.table_name, c.column_name, c.data_type, c.is_nullable, c.column_default
+        FROM information_schema.columns AS c WHERE c.table_schema = 'public'
+    """
+    constraints = "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid), '', '' FROM pg_constraint"
+    indexes = "SELECT tablename, indexname, indexdef, '', '' FROM pg_indexes WHERE schemaname = 'public'"
+    with engine.connect() as connection:
+        rows = [tuple(row) for query in (columns, constraints, indexes) for row in connection.exec_driver_sql(query)]
+    return {row for row in rows if row[0] != "alembic_version"}
+
+
+@pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
+def test_what_the_books_said_is_kept(url: str) -> None:
+    engine = open_database(url)
+    with write_transaction(engine) as connection:
+        migration._upgrade(connection, "0003")
+        connection.execute(sa.text("INSERT INTO outcome_count (outcome, reason, n) VALUES ('effect', '', 7)"))
+        connection.execute(sa.text("INSERT INTO ack_count (code, n) VALUES ('AA', 7)"))
+    migrate(engine)
+    with engine.connect() as connection:
+        assert connection.execute(sa.select(tables.outcome_count)).all() == [("effect", "", 0, 7)]
+        assert connection.execute(sa.select(tables.ack_count)).all() == [("AA", 0, 7)]
+    engine.dispose()
+
+
+@pytest.fixture
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of an empty database of either kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/books.db"
+    return str(request.getfixturevalue("empty_postgres_url"))
+
+
 def test_migrating_again_changes_nothing(engine: sa.Engine) -> None:
     migrate(engine)
     before = schema(engine)
@@ -82,12 +137,15 @@ def _migrate_in_process(url: str) -> None:
     engine.dispose()
 
 
-def test_processes_that_migrate_together_all_succeed(engine: sa.Engine) -> None:
+@pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
+def test_processes_that_migrate_together_all_succeed(url: str) -> None:
     context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_migrate_in_process, args=(str(engine.url),)) for _ in range(3)]
+    processes = [context.Process(target=_migrate_in_process, args=(url,)) for _ in range(3)]
     for process in processes:
         process.start()
     for process in processes:
         process.join(60)
     assert [process.exitcode for process in processes] == [0, 0, 0]
+    engine = open_database(url)
     assert current_revision(engine) == HEAD
+    engine.dispose()
