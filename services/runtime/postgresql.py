@@ -5,6 +5,7 @@ Promises:
   connections are tried before they are used, and all of them are replaced once one was found broken.
 - Nothing waits for ever: connecting, locks, statements and idle transactions have limits, set for the session.
 - Writers are READ COMMITTED with row locks, readers one REPEATABLE READ snapshot that cannot write.
+- Statements search by index, also those that were planned when their tables were empty.
 - Text is UTF-8 and time is UTC, whatever the server's defaults are.
 
 Limits are session settings and statements are prepared on the server, so a pooler in front of the server must pool by
@@ -39,6 +40,7 @@ _SESSION: Final = {
     "idle_in_transaction_session_timeout": f"{IDLE_TRANSACTION_TIMEOUT_S * 1000:.0f}",
     "client_connection_check_interval": "2000",  # what a dead process has asked for ends with it
     "timezone": "UTC",
+    "enable_seqscan": "off",  # a plan made while a table was small is kept when it has grown: never one that scans it
     "jit": "off",  # compiling a statement that runs for a millisecond takes a hundred
 }
 _NETWORK: Final = {
