@@ -88,19 +88,25 @@ class Forwarder:
             return Transient("log-unavailable", "forwarding the spool broke")
 
     async def _drain(self, direct: Publisher) -> AfterstayError | None:
-        """Forward batch after batch; None once the spool is empty and the circuit closed."""
+        """Forward batch after batch; None once the spool is empty and the circuit closed.
+
+        The first is of one record, the one that did not get through before: a log that can be reached may not take it
+        yet (a partition without a leader), and until it does the others would be sent again and again.
+        """
         circuit, spool = self._circuit, self._spool
+        records_max = 1
         while True:
             if not circuit.holding and spool.pending <= BATCH_RECORDS_MAX:
                 circuit.hold()
             spool.changed.clear()
-            batch = await spool.next_batch()
+            batch = await spool.next_batch(records_max)
             if batch is not None:
                 delivery = await deliver(direct, batch, timeout_s=self._settings.answer_timeout_s)
                 await spool.advance(batch, delivery.done, quarantined=delivery.refused, stored=delivery.stored)
                 circuit.forwarded()
                 if delivery.error is not None:
                     return delivery.error
+                records_max = BATCH_RECORDS_MAX
             elif spool.waiting:
                 await spool.changed.wait()
             elif circuit.holding and spool.is_empty:

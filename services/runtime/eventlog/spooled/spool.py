@@ -150,7 +150,7 @@ class Spool:
         else:
             self._write(record, size, on_stored)
 
-    async def next_batch(self) -> Batch | None:
+    async def next_batch(self, records_max: int = BATCH_RECORDS_MAX) -> Batch | None:
         """Return the next records to forward, or None when none is pending.
 
         Raises:
@@ -164,7 +164,7 @@ class Spool:
                 await self._finish(segment)
                 continue
             try:
-                return await self._read(segment)
+                return await self._read(segment, records_max)
             except Permanent as damage:
                 await self._set_aside(segment, damage)
         return None
@@ -294,10 +294,10 @@ class Spool:
 
     # Forwarding
 
-    async def _read(self, segment: Segment) -> Batch:
+    async def _read(self, segment: Segment, records_max: int) -> Batch:
         subscriber = await self._reader_of(segment)
         begin = segment.position
-        count = min(segment.pending, BATCH_RECORDS_MAX)
+        count = min(segment.pending, records_max)
         found = await subscriber.read(SPOOL_TOPIC, 0, begin, max_records=count, bytes_max=BATCH_BYTES_MAX)
         if [record.offset for record in found] != list(range(begin, begin + len(found))) or not found:
             raise Permanent("log-damaged", f"the segment {segment.folder.name} does not hold what was written to it")
