@@ -14,6 +14,7 @@ There is no task per message: a message costs one submit and one callback, and o
 """
 
 import asyncio
+import heapq
 from collections import Counter, deque
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -87,10 +88,11 @@ class PipelineStats:
 class _Passage:
     """One message on its way."""
 
-    __slots__ = ("_pipeline", "answer", "deadline", "decision", "inbound", "record", "settled")
+    __slots__ = ("_pipeline", "answer", "deadline", "decision", "inbound", "number", "record", "settled")
 
-    def __init__(self, pipeline: "Pipeline", inbound: Inbound, answer: Answer, deadline: float) -> None:
+    def __init__(self, pipeline: "Pipeline", number: int, inbound: Inbound, answer: Answer, deadline: float) -> None:
         self._pipeline = pipeline
+        self.number = number
         self.inbound = inbound
         self.answer = answer
         self.deadline = deadline
@@ -132,7 +134,9 @@ class Pipeline:
         self._observer = observer
         self._hold_max_s = hold_max_s
         self._open: deque[_Passage] = deque()  # in the order of their deadlines
-        self._held: deque[_Passage] = deque()  # those of them whose write failed or was not tried
+        # Those of them whose write failed or was not tried, as a heap by number: a retry that fails, and a failure that
+        # comes late, must not put a message behind the ones that came after it.
+        self._held: list[tuple[int, _Passage]] = []
         self._expiry: asyncio.TimerHandle | None = None
         # While writing fails, one record is tried at a time and the others wait behind it.
         self._failing: AfterstayError | None = None
@@ -144,7 +148,7 @@ class Pipeline:
     def __call__(self, inbound: Inbound, answer: Answer) -> None:
         """Decide, submit, and answer once it is durable."""
         self.stats.received += 1
-        passage = _Passage(self, inbound, answer, self._loop.time() + self._hold_max_s)
+        passage = _Passage(self, self.stats.received, inbound, answer, self._loop.time() + self._hold_max_s)
         self._decide(passage)
         self._open.append(passage)
         if self._expiry is None:
@@ -152,7 +156,7 @@ class Pipeline:
         if self._failing is None:
             self._publisher.submit(passage.record, passage.on_done)
         else:
-            self._held.append(passage)
+            self._hold(passage)
 
     @property
     def blocked(self) -> bool:
@@ -235,8 +239,11 @@ class Pipeline:
     def _fail(self, passage: _Passage, error: AfterstayError) -> None:
         self._failing = error
         if not passage.settled:
-            self._held.append(passage)
+            self._hold(passage)
         self._schedule_retry()
+
+    def _hold(self, passage: _Passage) -> None:
+        heapq.heappush(self._held, (passage.number, passage))
 
     def _schedule_retry(self) -> None:
         if self._retry is None and not self._closed:
@@ -245,9 +252,9 @@ class Pipeline:
 
     def _try_again(self) -> None:
         self._retry = None
-        while self._held and self._held[0].settled:
-            self._held.popleft()
-        passage = self._held.popleft() if self._held else self._blocked_by
+        while self._held and self._held[0][1].settled:
+            heapq.heappop(self._held)
+        passage = heapq.heappop(self._held)[1] if self._held else self._blocked_by
         if passage is None:
             self._failing = None  # nobody waits: the next message tries for itself
         else:
@@ -265,8 +272,8 @@ class Pipeline:
             if self._retry is not None:
                 self._retry.cancel()
                 self._retry = None
-            waiting, self._held = self._held, deque()
-            for passage in waiting:
+            waiting, self._held = sorted(self._held), []
+            for _number, passage in waiting:
                 if not passage.settled:
                     self._publisher.submit(passage.record, passage.on_done)
 
@@ -274,10 +281,19 @@ class Pipeline:
         """Give up those that have waited long enough; look again when the next one has."""
         self._expiry = None
         now = self._loop.time()
+        hung_up: set[int] = set()
         while self._open and self._open[0].deadline <= now:
+            hung_up.add(self._open[0].inbound.connection_id)
             self._give_up(self._open[0], self._failing)
+        self._give_up_held_of(hung_up)
         if self._open:
             self._expiry = self._loop.call_at(self._open[0].deadline, self._expire)
+
+    def _give_up_held_of(self, connections: set[int]) -> None:
+        """Give up what else these hung-up connections have held: stored now, it would come before what they resend."""
+        for _number, passage in sorted(self._held) if connections else ():
+            if passage.inbound.connection_id in connections:
+                self._give_up(passage, self._failing)
 
     def _give_up(self, passage: _Passage, error: AfterstayError | None) -> None:
         if not passage.settled:

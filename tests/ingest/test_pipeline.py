@@ -57,6 +57,7 @@ class Bench:
         oversized: bool = False,
         truncated: bool = False,
         identity: PeerIdentity | None = None,
+        connection_id: int = 1,
     ) -> int:
         """Hand over a frame; return the number under which its answers are kept."""
         number = len(self.answers)
@@ -64,7 +65,7 @@ class Bench:
         inbound = Inbound(
             payload=payload,
             peer="127.0.0.1:1",
-            connection_id=1,
+            connection_id=connection_id,
             oversized=oversized,
             truncated=truncated,
             identity=identity,
@@ -173,6 +174,53 @@ async def test_one_record_at_a_time_is_tried_while_writing_fails() -> None:
     await until(lambda: bench.answer_codes() == ["AA"] * 50)
     assert len(bench.publisher.records) == 50
     bench.pipeline.close()
+
+
+async def test_what_was_tried_in_vain_keeps_its_place_before_what_came_after_it() -> None:
+    bench = Bench()
+    bench.publisher.failure = UNAVAILABLE
+    for number in range(5):
+        bench.send(message(f"M{number}"))
+    await until(lambda: len(bench.publisher.tried) >= 5 + 3)  # three tries, each of one record
+    bench.publisher.failure = None
+    await until(lambda: bench.answer_codes() == ["AA"] * 5)
+    assert stored(bench) == ["M0", "M1", "M2", "M3", "M4"]
+    bench.pipeline.close()
+
+
+async def test_a_failure_that_is_told_late_puts_no_message_behind_a_younger_one() -> None:
+    bench = Bench()
+    bench.publisher.failure = UNAVAILABLE
+    bench.publisher.patient = True
+    bench.send(message("M0"))
+    bench.send(message("M1"))
+    bench.publisher.release(1)
+    bench.send(message("M2"))
+    bench.publisher.release(1)
+    bench.publisher.failure = None
+    bench.publisher.patient = False
+    await until(lambda: bench.answer_codes() == ["AA"] * 3)
+    assert stored(bench) == ["M0", "M1", "M2"]
+    bench.pipeline.close()
+
+
+async def test_who_is_hung_up_on_has_nothing_stored_that_would_come_before_what_he_sends_again() -> None:
+    bench = Bench(hold_max_s=0.1)
+    bench.publisher.failure = UNAVAILABLE
+    bench.send(message("M0"), connection_id=7)
+    await asyncio.sleep(0.05)  # so that the first is given up before the others are
+    bench.send(message("M1"), connection_id=7)
+    bench.send(message("N1"), connection_id=8)
+    await until(lambda: bench.answer_codes()[0] == "none")
+    assert bench.answer_codes()[:2] == ["none", "none"]
+    bench.publisher.failure = None
+    await until(lambda: "open" in bench.witness.door)
+    assert "M1" not in stored(bench)
+    bench.pipeline.close()
+
+
+def stored(bench: Bench) -> list[str | None]:
+    return [decode_event(record.value).control_id for record in bench.publisher.records]
 
 
 async def test_what_cannot_be_written_in_time_is_closed_unanswered_and_the_door_is_shut() -> None:

@@ -193,8 +193,8 @@ class _Campaign:
 
 
 def is_complaint(line: dict[str, object]) -> bool:
-    """Tell whether a log line calls for somebody; Kafka's client says its own of a broker that is away."""
-    return line["level"] in {"error", "critical"} and line["logger"] != "aiokafka"
+    """Tell whether a log line calls for somebody; Kafka's client has words of its own for a broker that is away."""
+    return line["level"] in {"error", "critical"} and line["event"] != "library_logged"
 
 
 def test_what_was_acknowledged_before_twenty_kills_of_the_listener_is_in_the_topic_in_order(found: Found) -> None:
