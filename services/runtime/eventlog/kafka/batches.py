@@ -55,7 +55,7 @@ class Batch:
 class Lane:
     """The batches of one partition, in order; only the first is ever on its way."""
 
-    __slots__ = ("batches", "busy", "in_flight", "partition", "topic")
+    __slots__ = ("batches", "busy", "failed_with", "in_flight", "partition", "topic")
 
     def __init__(self, topic: str, partition: int) -> None:
         self.topic = topic
@@ -63,6 +63,7 @@ class Lane:
         self.batches: deque[Batch] = deque()
         self.busy = False  # waits for a broker, is on its way, or is postponed
         self.in_flight = False
+        self.failed_with: int | None = None  # the error code that ends the publisher
 
     def add(self, record: NewRecord, on_done: OnPublished) -> int:
         """Append a record and return how many bytes it takes."""

@@ -29,6 +29,7 @@ from aiokafka.structs import TopicPartition
 from services.runtime.errors import AfterstayError, Permanent, Transient
 from services.runtime.eventlog.kafka.client_log import limit_repeats
 from services.runtime.eventlog.kafka.connection import KafkaConnection
+from services.runtime.eventlog.kafka.link import BrokerLink, Receiver
 
 REQUEST_TIMEOUT_MS: Final = 1500
 """`streaming.md` §8: a dead or frozen broker is noticed within 2 s, of which this is the waiting."""
@@ -126,9 +127,27 @@ class KafkaClient:
             raise unavailable("the cluster names no broker")
         return node
 
-    async def connect(self, node: int, group: ConnectionGroup = ConnectionGroup.DEFAULT) -> bool:
-        """Make sure that there is a connection to a broker; False if it cannot be reached now."""
-        return bool(await self._inner.ready(node, group=group))
+    async def open_link(self, node: int, receiver: Receiver) -> BrokerLink:
+        """Connect to a broker for produce requests alone.
+
+        Raises:
+            Permanent: `broker-refused`.
+            Transient: `log-unavailable`.
+        """
+        broker = self._inner.cluster.broker_metadata(node)
+        if broker is None:
+            raise unavailable(f"the cluster no longer names broker {node}")
+        options = {key: value for key, value in self._options.items() if key != "bootstrap_servers"}
+        try:
+            connection = await create_conn(broker.host, broker.port, **options)
+        except (OSError, KafkaError, TimeoutError) as error:
+            raise unavailable(f"broker {node} at {broker.host}:{broker.port}: {describe(error)}") from error
+        timeout_ms = options["request_timeout_ms"]
+        link = BrokerLink(connection, receiver, client_id=options["client_id"], timeout_ms=timeout_ms)
+        if not link.speaks_our_version:
+            link.close()
+            raise Permanent("broker-refused", f"broker {node} is older than Kafka 2.1; use a later one")
+        return link
 
     async def send(self, node: int, request: Any, group: ConnectionGroup = ConnectionGroup.DEFAULT) -> Any:  # noqa: ANN401 - aiokafka is untyped
         """Send a request to a broker and return its response, within the request time-out.

@@ -11,7 +11,7 @@ moving is waited for as long. Source: the producer recipe of `streaming.md` §8;
 
 import asyncio
 import copy
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -31,7 +31,7 @@ CLOSE_S: Final = 5.0
 
 _NOT_STORED_YET: Final = {3, 5, 6, 19}  # unknown partition, no leader, not the leader, too few in sync: try again
 _TOO_LARGE: Final = {10, 18}
-_NEVER_STORED: Final = {2, 17, 29, 32, 87}  # corrupt, topic's name, not authorized, timestamp, record
+_CERTAINLY_NOT_STORED: Final = {None, 2, 17, 29, 32, 87}  # corrupt, topic's name, not authorized, timestamp, record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,75 +124,78 @@ class KafkaPublisher:
                 self._drained = self._loop.create_future()
                 await asyncio.wait([self._drained], timeout=CLOSE_S)
                 self.stop_for(unknown("it was closed meanwhile"), unavailable("it was closed meanwhile"))
-            for task in self._all_tasks():
+            for sender in self._senders.values():
+                sender.close()
+            for task in self._tasks:
                 task.cancel()
-            await asyncio.gather(*self._all_tasks(), return_exceptions=True)
+            await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._client.close()
 
     # What was answered (`sender.Answers`)
 
-    def answered(self, lane: Lane, answer: PartitionAnswer) -> None:
-        """Tell a batch's records where they are, or try again, or give up."""
-        if self.broken is not None:
-            return  # it was answered with everything else
-        if answer.error_code == 0:
-            self._stored(lane, answer.base_offset)
-        elif answer.error_code in _NOT_STORED_YET:
-            self._postpone(lane)
-            return
-        elif answer.error_code in _TOO_LARGE:
-            self._too_large(lane)
-        else:
-            reason = f"{for_code(answer.error_code).__name__} for partition {lane.partition} of {lane.topic}"
-            waiting = unavailable(reason)
-            self.stop_for(waiting if answer.error_code in _NEVER_STORED else unknown(reason), waiting, lane)
-            return
-        lane.busy = False
-        if lane.batches:
-            self._route(lane)
+    def answered(self, lanes: Sequence[tuple[Lane, PartitionAnswer]]) -> None:
+        """Tell the records of each batch where they are, or try it again, or give up."""
+        told: list[tuple[OnPublished, PublishOutcome]] = []
+        for lane, answer in lanes:
+            if answer.error_code == 0:
+                told += self._stored(lane, answer.base_offset)
+            elif answer.error_code in _NOT_STORED_YET:
+                self._postpone(lane)
+                continue
+            elif answer.error_code in _TOO_LARGE:
+                told += self._too_large(lane)
+            else:
+                lane.failed_with = answer.error_code
+                continue
+            lane.busy = False
+            if lane.batches:
+                self._route(lane)
+        self._report(told)
+        for lane, answer in lanes:
+            if lane.failed_with is not None:
+                reason = f"{for_code(answer.error_code).__name__} for partition {lane.partition} of {lane.topic}"
+                self.stop_for(unknown(reason), unavailable(reason))
+                return
 
-    def stop_for(self, in_flight: AfterstayError, waiting: AfterstayError, certain: Lane | None = None) -> None:
-        """Answer everything that is outstanding and send nothing more.
-
-        `certain` is a lane whose first batch fares as `in_flight` says although its answer is known.
-        """
+    def stop_for(self, in_flight: AfterstayError, waiting: AfterstayError) -> None:
+        """Answer everything that is outstanding and send nothing more."""
         if self.broken is not None:
             return
         self.broken = waiting
         told: list[tuple[OnPublished, PublishOutcome]] = []
         for lane in self._lanes.values():
             for number, batch in enumerate(lane.batches):
-                on_its_way = number == 0 and (lane.in_flight or lane is certain)
-                told += ((on_done, in_flight if on_its_way else waiting) for _record, on_done in batch.entries)
+                is_unknown = number == 0 and (lane.in_flight or lane.failed_with not in _CERTAINLY_NOT_STORED)
+                told += ((on_done, in_flight if is_unknown else waiting) for _record, on_done in batch.entries)
             lane.batches.clear()
         for records in self._unknown_topics.values():
             told += ((on_done, waiting) for _record, on_done, _size in records)
         self._unknown_topics.clear()
         self._waiting_bytes = 0
         self._report(told)
-        for task in self._all_tasks():
+        for sender in self._senders.values():
+            sender.close()
+        for task in self._tasks:
             if task is not asyncio.current_task():
                 task.cancel()
 
-    def _stored(self, lane: Lane, base_offset: int) -> None:
+    def _stored(self, lane: Lane, base_offset: int) -> list[tuple[OnPublished, PublishOutcome]]:
         batch = lane.batches.popleft()
         self._waiting_bytes -= batch.size
         topic, partition = lane.topic, lane.partition
-        self._report(
-            [
-                (on_done, Position(topic=topic, partition=partition, offset=offset))
-                for offset, (_record, on_done) in enumerate(batch.entries, base_offset)
-            ]
-        )
+        return [
+            (on_done, Position(topic=topic, partition=partition, offset=offset))
+            for offset, (_record, on_done) in enumerate(batch.entries, base_offset)
+        ]
 
-    def _too_large(self, lane: Lane) -> None:
+    def _too_large(self, lane: Lane) -> list[tuple[OnPublished, PublishOutcome]]:
         batch = lane.batches[0]
         if len(batch.entries) > 1:
             lane.split_first()
-            return
+            return []
         lane.batches.popleft()
         self._waiting_bytes -= batch.size
-        self._report([(batch.entries[0][1], _record_too_large(batch.size, f"what topic {lane.topic} takes"))])
+        return [(batch.entries[0][1], _record_too_large(batch.size, f"what topic {lane.topic} takes"))]
 
     def _report(self, told: list[tuple[OnPublished, PublishOutcome]]) -> None:
         self._waiting_records -= len(told)
@@ -218,9 +221,7 @@ class KafkaPublisher:
             return
         sender = self._senders.get(node)
         if sender is None:
-            sender = BrokerSender(self._client, node, self, timeout_ms=REQUEST_TIMEOUT_MS)
-            sender.task.add_done_callback(self._ended)
-            self._senders[node] = sender
+            sender = self._senders[node] = BrokerSender(self._client, node, self, timeout_ms=REQUEST_TIMEOUT_MS)
         sender.put(lane)
 
     def _postpone(self, lane: Lane) -> None:
@@ -300,12 +301,9 @@ class KafkaPublisher:
         task = self._loop.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(self.ended)
 
-    def _all_tasks(self) -> list[asyncio.Task[None]]:
-        return [*self._tasks, *(sender.task for sender in self._senders.values())]
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def ended(self, task: asyncio.Task[None]) -> None:
         """Stop when a task broke by a mistake of ours, and let the loop's exception handler hear of it."""
         if task.cancelled() or (error := task.exception()) is None:
             return

@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
 
 from services.runtime.errors import AfterstayError, Permanent
+from services.runtime.eventlog.kafka.client import unavailable
+from services.runtime.eventlog.kafka.link import Receiver
 from services.runtime.eventlog.kafka.publisher import KafkaPublisher, KafkaPublisherLimits
-from services.runtime.eventlog.kafka.wire import PartitionAnswer
+from services.runtime.eventlog.kafka.wire import Batches, PartitionAnswer
 from services.runtime.eventlog.port import NewRecord, Position, PublishOutcome
 from tests.runtime.eventlog.suite import WAIT_S
 
@@ -23,7 +24,7 @@ class ScriptedClient:
         self.reachable = True
         self.refreshes = 0
         self.closed = False
-        self.asked: list[tuple[dict[int, bytes], asyncio.Future[list[PartitionAnswer]]]] = []
+        self.asked: list[tuple[dict[int, bytes], Receiver]] = []
 
     async def partitions(self, topic: str) -> tuple[int, ...]:
         await asyncio.sleep(0)
@@ -38,14 +39,11 @@ class ScriptedClient:
         self.refreshes += 1
         return True
 
-    async def connect(self, _node: int) -> bool:
-        return self.reachable
-
-    async def send(self, _node: int, request: Any) -> list[PartitionAnswer]:
-        batches = {partition: bytes(batch) for partition, batch in request.batches[TOPIC]}
-        future: asyncio.Future[list[PartitionAnswer]] = asyncio.get_running_loop().create_future()
-        self.asked.append((batches, future))
-        return await future
+    async def open_link(self, _node: int, receiver: Receiver) -> "ScriptedLink":
+        await asyncio.sleep(0)
+        if not self.reachable:
+            raise unavailable("broker 1 cannot be reached")
+        return ScriptedLink(self, receiver)
 
     async def close(self) -> None:
         self.closed = True
@@ -57,15 +55,28 @@ class ScriptedClient:
 
     def answer(self, codes: dict[int, int] | None = None, *, base_offset: int = 100) -> None:
         """Answer the oldest request: an error code for each partition that it names, stored for the others."""
-        batches, future = self.asked.pop(0)
+        batches, receiver = self.asked.pop(0)
         found = codes or {}
-        future.set_result(
+        receiver.heard(
             [PartitionAnswer(TOPIC, partition, found.get(partition, 0), base_offset) for partition in batches]
         )
 
-    def fail(self, error: Exception) -> None:
-        """Let the oldest request fail."""
-        self.asked.pop(0)[1].set_exception(error)
+    def lose(self) -> None:
+        """Let the connection break while the oldest request is on its way."""
+        self.asked.pop(0)[1].lost("the connection broke")
+
+
+class ScriptedLink:
+    def __init__(self, client: ScriptedClient, receiver: Receiver) -> None:
+        self._client = client
+        self._receiver = receiver
+
+    def send(self, batches: Batches) -> None:
+        asked = {partition: bytes(batch) for partition, batch in batches[TOPIC]}
+        self._client.asked.append((asked, self._receiver))
+
+    def close(self) -> None:
+        pass
 
 
 def publisher_on(client: ScriptedClient, **limits: int) -> KafkaPublisher:
