@@ -56,7 +56,8 @@ ZOMBIE_S: Final = 8.0
 """Past the session time-out of 6 s: the others have its partitions by then."""
 DATABASE_AWAY_S: Final = 4.0
 BROKER_AWAY_S: Final = 5.0
-BROKER_FROZEN_S: Final = 30.0
+BROKER_FROZEN_S: Final = 15.0
+"""Past every time-out of a client; half a minute is what the listener's own campaign freezes it for."""
 BATCH_S: Final = 0.05
 """About how long a batch takes: the kill falls anywhere in it."""
 
@@ -251,7 +252,7 @@ def restart_the_broker(site: Site, moments: random.Random) -> None:
 
 
 def freeze_the_broker(site: Site, moments: random.Random) -> None:
-    """Freeze the only broker for half a minute: connections stay open and nothing is answered."""
+    """Freeze the only broker: connections stay open and nothing is answered."""
     ends = site.strike(site.brokers.freeze, moments)
     _acknowledges_meanwhile(site, BROKER_FROZEN_S)
     site.brokers.thaw()

@@ -75,6 +75,16 @@ class SqlEventStore:
         keys = ("consumer_group", "topic", "partition")
         upsert(self._connection, stream_position, rows, keys=keys, update=("next_offset",))
 
+    def begin(self, group: str, topic: str, starts: Mapping[int, int]) -> None:
+        """Set where partitions that are locked and were never reached are begun."""
+        place = stream_position.c
+        for partition, start in sorted(starts.items()):
+            self._connection.execute(
+                sa.update(stream_position)
+                .where(place.consumer_group == group, place.topic == topic, place.partition == partition)
+                .values(next_offset=start, first_offset=start)
+            )
+
     def known(self, event_ids: Collection[str]) -> dict[str, KnownEvent]:
         """Return those of the events that were applied before; dead letters among them stay so until the unit ends."""
         columns = [event.c[name] for name in KnownEvent.__dataclass_fields__]

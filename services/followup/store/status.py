@@ -22,7 +22,7 @@ class SqlBooks:
         """Return the books and the group's positions as of one moment."""
         place = stream_position.c
         count = sa.func.count()
-        reached = sa.select(place.partition, place.next_offset).where(
+        reached = sa.select(place.partition, place.next_offset, place.first_offset).where(
             place.consumer_group == group, place.topic == topic
         )
         outcomes = sa.select(outcome_count.c.outcome, outcome_count.c.reason, _sum(outcome_count.c.n))
@@ -31,8 +31,10 @@ class SqlBooks:
         letters = sa.select(count).select_from(dead_letter).where(dead_letter.c.resolved_at.is_(None))
         tasks = sa.select(task.c.kind, task.c.status, count).group_by(task.c.kind, task.c.status)
         with read_transaction(self._engine) as connection:
+            places = connection.execute(reached).all()
             return Books(
-                positions=dict(connection.execute(reached).all()),
+                positions={row.partition: row.next_offset for row in places},
+                firsts={row.partition: row.first_offset for row in places},
                 outcomes={(outcome, reason): n for outcome, reason, n in connection.execute(outcomes)},
                 acks=dict(connection.execute(acks).all()),
                 events=connection.execute(sa.select(count).select_from(event)).scalar_one(),

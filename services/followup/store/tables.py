@@ -154,6 +154,7 @@ stream_position = sa.Table(
     sa.Column("topic", sa.Text, primary_key=True),
     sa.Column("partition", sa.Integer, primary_key=True),
     sa.Column("next_offset", sa.BigInteger, nullable=False),
+    sa.Column("first_offset", sa.BigInteger, nullable=False, server_default="0"),
 )
 
 # The books are counted in shards, so that writers who count the same do not wait for each other: their sum counts.

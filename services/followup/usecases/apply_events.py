@@ -86,7 +86,7 @@ class ApplyEvents:
         with self._begin() as unit:
             reached = unit.events.lock_positions(self._group, topic, starts.keys())
             begun = {partition: start for partition, start in starts.items() if partition not in reached}
-            unit.events.advance(self._group, topic, begun)
+            unit.events.begin(self._group, topic, begun)
 
     @run_again
     def pass_over(self, topic: str, partition: int, first: int, following: int) -> bool:

@@ -118,6 +118,9 @@ class EventStore(Protocol):
     def advance(self, group: str, topic: str, positions: Mapping[int, int]) -> None:
         """Set the next offset of partitions."""
 
+    def begin(self, group: str, topic: str, starts: Mapping[int, int]) -> None:
+        """Set where partitions that are locked and were never reached are begun; what was before is not counted."""
+
     def known(self, event_ids: Collection[str]) -> dict[str, KnownEvent]:
         """Return those of the events that were applied before; dead letters among them stay so until the unit ends."""
 

@@ -8,7 +8,7 @@ possible, also while everything runs.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from schemas.events import ACK_HEADER
@@ -26,9 +26,14 @@ _DUPLICATE: Final = "duplicate"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Books:
-    """What the database says, in one snapshot. `positions` are the next offsets to consume, by partition."""
+    """What the database says, in one snapshot. `positions` are the next offsets to consume, by partition.
+
+    `firsts` are where the group began, by partition: 0, unless the log had been cut before. What retention takes from
+    the beginning later was consumed all the same.
+    """
 
     positions: Mapping[int, int]
+    firsts: Mapping[int, int] = field(default_factory=dict)
     outcomes: Mapping[tuple[str, str], int]
     acks: Mapping[str, int]
     events: int
@@ -116,7 +121,7 @@ def status_of(books: Books, extent: Extent, spools: Sequence[Spool] = ()) -> Sta
 
     Read the spools before the books: what is forwarded meanwhile is then pending twice for a moment, and never missed.
     """
-    spooled = sum(spool.messages or 0 for spool in spools)
+    pending = sum(_pending(books, extent).values()) + sum(spool.messages or 0 for spool in spools)
     outcomes = _outcomes_of(books)
     acknowledged = Counter(dict.fromkeys(ACK_CODES, 0))
     acknowledged.update(books.acks)
@@ -126,10 +131,10 @@ def status_of(books: Books, extent: Extent, spools: Sequence[Spool] = ()) -> Sta
     for (kind, status), n in sorted(books.tasks.items()):
         tasks.setdefault(kind, {})[status] = n
     return Status(
-        received=sum(extent.ends[partition] - begin for partition, begin in extent.begins.items()) + spooled,
+        received=_consumed(books) + pending,
         acknowledged=dict(acknowledged),
         events=books.events,
-        pending=sum(_pending(books, extent).values()) + spooled,
+        pending=pending,
         outcomes=outcomes,
         dead_letters=_reasons(books, "dead_letter"),
         tasks=tasks,
@@ -142,6 +147,10 @@ def status_of(books: Books, extent: Extent, spools: Sequence[Spool] = ()) -> Sta
 def pending_from(books: Books, begins: Mapping[int, int]) -> dict[int, int]:
     """Return for each partition where what is not consumed yet begins."""
     return {partition: max(books.positions.get(partition, 0), begin) for partition, begin in begins.items()}
+
+
+def _consumed(books: Books) -> int:
+    return sum(position - books.firsts.get(partition, 0) for partition, position in books.positions.items())
 
 
 def _pending(books: Books, extent: Extent) -> dict[int, int]:
@@ -177,9 +186,7 @@ def _lost_log(books: Books, extent: Extent) -> list[str]:
 
 
 def _miscounted(books: Books, extent: Extent) -> list[str]:
-    consumed = sum(
-        max(0, position - extent.begins.get(partition, 0)) for partition, position in books.positions.items()
-    )
+    consumed = _consumed(books)
     pending = sum(_pending(books, extent).values())
     found = (
         (sum(books.outcomes.values()), consumed, "outcomes are recorded for", "consumed positions"),

@@ -11,6 +11,9 @@ import pytest
 from schemas.topics import ADT_EVENTS
 from services.followup.consumer.delivery import Delivery, Stopped
 from services.followup.consumer.observation import Progress
+from services.followup.store.status import SqlBooks
+from services.followup.usecases.pending import read_extent
+from services.followup.usecases.status import status_of
 from services.runtime.clock import SystemClock
 from services.runtime.errors import Ambiguous, Permanent, Transient
 from services.runtime.log import get_logger
@@ -138,6 +141,22 @@ async def test_a_cut_is_found_at_the_start_when_nothing_new_comes_and_is_told_on
         bench.restart()
         assert await bench.delivery.begin((0, 1, 2)) == {0: 3, 1: 0, 2: 0}
     assert [str(lost) for lost in bench.progress.losses] == ["adt.events.v1 partition 0 offsets 1 to 2"]
+
+
+async def test_the_books_balance_whatever_retention_takes(bench: Bench) -> None:
+    bench.log.add(*some(*range(9)), *some(*range(9), partition=1))
+    bench.log.cut(1, 4)
+    await bench.delivery.deliver([*some(0, 1, 2), *some(4, 5, partition=1)])
+    for begin in (2, 6):
+        bench.log.cut(0, begin)
+        bench.log.cut(1, 5)
+        bench.restart()
+        await bench.delivery.begin((0, 1, 2))
+        books = SqlBooks(bench.household.engine).read("test", ADT_EVENTS)
+        status = status_of(books, await read_extent(bench.log, ADT_EVENTS, books))
+        assert status.problems == ()
+    assert status.outcomes.no_effect["lost-to-retention"] == 3
+    assert status.received == 9 + 5
 
 
 async def test_a_partition_that_was_empty_when_the_group_began_is_not_cut_unseen(bench: Bench) -> None:

@@ -17,14 +17,16 @@ position = st.tuples(st.sampled_from(("AA", "AE", "AR", "none")), st.sampled_fro
 
 @st.composite
 def moments(draw: st.DrawFn) -> tuple[Books, Extent]:
-    """Give books as of one moment and the log as of a later one, with more in it."""
+    """Give books as of one moment and the log as of a later one, with more in it and its beginning perhaps cut."""
     log = draw(st.lists(st.lists(position, max_size=8), min_size=1, max_size=4))
     reached = [draw(st.integers(0, len(partition))) for partition in log]
     consumed = [one for partition, end in zip(log, reached, strict=True) for one in partition[:end]]
     waiting = [one for partition, end in zip(log, reached, strict=True) for one in partition[end:]]
     outcomes = Counter(outcome for _, outcome in consumed)
+    firsts = [draw(st.integers(0, 3)) for _ in log]
     books = Books(
-        positions={index: end for index, end in enumerate(reached) if end or draw(st.booleans())},
+        positions={index: firsts[index] + end for index, end in enumerate(reached)},
+        firsts=dict(enumerate(firsts)),
         outcomes=outcomes,
         acks=Counter(code for code, _ in consumed),
         events=len(consumed),
@@ -32,8 +34,8 @@ def moments(draw: st.DrawFn) -> tuple[Books, Extent]:
         tasks={},
     )
     extent = Extent(
-        begins=dict.fromkeys(range(len(log)), 0),
-        ends={index: len(partition) for index, partition in enumerate(log)},
+        begins={index: first + draw(st.integers(0, reached[index])) for index, first in enumerate(firsts)},
+        ends={index: firsts[index] + len(partition) for index, partition in enumerate(log)},
         pending_acks=Counter(code for code, _ in waiting),
     )
     return books, extent
