@@ -124,15 +124,14 @@ class LagSuite:
 
     async def test_a_backlog_is_as_old_as_its_oldest_record(self, lagging: LaggingLog) -> None:
         offsets = await lagging.publish(7_200.0, 300.0, 20.0, 1.0)
-        await lagging.publish(45.0, partition=1)
+        (other,) = await lagging.publish(45.0, partition=1)
         await lagging.commit(offsets[1])
 
         first, second, *_ = await lagging.observer().look()
 
         lagging.is_true(first, offsets[1])
-        assert first.oldest_age_seconds == pytest.approx(300.0, abs=WITHIN_S)
         assert (first.lag, first.current_offset) == (3, offsets[1])
-        assert second.oldest_age_seconds == pytest.approx(45.0, abs=WITHIN_S)
+        lagging.is_true(second, other)
         assert second.current_offset is None
 
     async def test_a_group_that_stops_is_seen_to_age_by_one_second_a_second(self, lagging: LaggingLog) -> None:
@@ -161,11 +160,11 @@ class LagSuite:
 
         await lagging.commit(offsets[1])
         rewound = (await observer.look())[0]
+        lagging.is_true(rewound, offsets[1])
         await lagging.commit(offsets[-1] + 1)
         recovered = (await observer.look())[0]
 
         assert (rewound.status, rewound.lag) == ("REWIND", 3)
-        assert rewound.oldest_age_seconds == pytest.approx(400.0, abs=WITHIN_S)
         assert (recovered.status, recovered.oldest_age_seconds) == ("OK", 0.0)
 
     async def test_a_log_that_ends_before_the_commit_is_another_log(self, lagging: LaggingLog) -> None:
