@@ -130,6 +130,7 @@ class EventLogSuite:
         [
             pytest.param({}, id="plain"),
             pytest.param({"headers": ()}, id="no headers"),
+            pytest.param({"timestamp_us": 1_790_000_000_123_456}, id="microseconds"),
             pytest.param({"key": b"", "value": b"", "headers": (("empty", b""),)}, id="everything empty"),
             pytest.param({"key": ANY_BYTE, "value": ANY_BYTE * 9, "headers": (("raw", ANY_BYTE),)}, id="any byte"),
             pytest.param({"headers": (("a", b"1"), ("a", b"2"), ("b", b"3"))}, id="a header name twice"),
