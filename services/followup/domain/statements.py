@@ -57,6 +57,9 @@ IDENTIFIER_FIELD: Final = "id\t"
 
 def pack(*parts: str | None) -> str:
     """Pack the parts of a structured field into one line of joined state; empty and absent parts are one."""
+    line = "\t".join([part or "" for part in parts])
+    if line.count("\t") == len(parts) - 1 and "\n" not in line:  # nearly always, and four times as fast
+        return line
     return "\t".join((part or "").replace("\t", " ").replace("\n", " ") for part in parts)
 
 

@@ -8,7 +8,7 @@ from services.followup.store.statements import among
 from services.followup.store.tables import dead_letter, event, fragment, source_patient, stay
 from services.followup.usecases.ports import DeadLetter, EventRow, HeldEvent, HeldLetter
 
-_EVENT = tuple(name for name in EventRow.__dataclass_fields__ if name != "fragment_key")
+_EVENT = tuple(name for name in EventRow.__struct_fields__ if name != "fragment_key")
 _LETTER = tuple(DeadLetter.__dataclass_fields__)
 
 _EVENTS = (

@@ -9,9 +9,11 @@ zombie) finds what it offers known, and one whose offer leaves something out is 
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
+
+import msgspec
 
 from schemas.events import AdtEvent
 from services.followup.usecases.again import CONFLICT, run_again
@@ -163,7 +165,9 @@ class ApplyEvents:
             known = dict(unit.events.known({event.event_id for _, event, _ in readable}))
             books = Books()
             for letter, event, ack in readable:
-                row = replace(event_row(event, letter.place, ack=ack, now=now), reading=digest_of(event))
+                row = msgspec.structs.replace(
+                    event_row(event, letter.place, ack=ack, now=now), reading=digest_of(event)
+                )
                 if letter.place in resolved:
                     replay_event(books, known, (DEAD_LETTER, resolved[letter.place]), row, event)
                 elif letter.place in discarded:
@@ -232,7 +236,7 @@ class ApplyEvents:
             outcomes.update(settled.restated)
             for row in books.joined_rows:
                 outcome, reason = settled.outcomes[row.fragment_key or ""]
-                rows.append(replace(row, outcome=outcome, reason=reason))
+                rows.append(msgspec.structs.replace(row, outcome=outcome, reason=reason))
                 outcomes[outcome, reason] += 1
         unit.events.record(rows, replacing=known)
         unit.events.note_again(books.earlier, books.newer)

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Protocol
 
+import msgspec
+
 from services.followup.domain.fragments import Fragment
 from services.followup.domain.reconcile import Change
 from services.followup.domain.tasks import Task
@@ -32,8 +34,7 @@ class KnownEvent:
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EventRow:
+class EventRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What is kept of one event. `fragment_key` is set where it was joined into a stay's state.
 
     `reading` is the digest of the reading in force where that is not the one in its record; `awaiting` counts the

@@ -164,7 +164,7 @@ def _retell(held: Iterable[HeldEvent], readings: Mapping[str, Reading | None]) -
             retelling.dropped.add(row.fragment_key)
         event = msgspec.structs.replace(reading.event, received_at=row.received_at)
         now_row = event_row(event, reading.place, ack=row.ack, now=row.applied_at)
-        place(retelling.books, replace(now_row, reading=reading.mark), event)
+        place(retelling.books, msgspec.structs.replace(now_row, reading=reading.mark), event)
     for row in retelling.books.joined_rows:
         was = retelling.before[row.event_id].fragment_key
         if was is not None and row.fragment_key is not None:
@@ -184,7 +184,7 @@ def _replay_letters(unit: UnitOfWork, circle: Circle, retelling: _Retelling, now
         if held.letter.place in resolved:
             row = event_row(reading.event, held.letter.place, ack=ack, now=now)
             was = (DEAD_LETTER, resolved[held.letter.place])
-            replay_event(books, known, was, replace(row, reading=reading.mark), reading.event)
+            replay_event(books, known, was, msgspec.structs.replace(row, reading=reading.mark), reading.event)
     return books
 
 
@@ -199,7 +199,7 @@ def _keep(unit: UnitOfWork, retelling: _Retelling, letters: Books, settled: Sett
     retold = [*retelling.books.rows, *(_with_outcome(row, settled) for row in retelling.books.joined_rows)]
     for row in retold:
         known = restated[row.event_id]
-        before = replace(retelling.before[row.event_id], outcome=known.outcome, reason=known.reason)
+        before = msgspec.structs.replace(retelling.before[row.event_id], outcome=known.outcome, reason=known.reason)
         if row != before:
             rows.append(row)
             _move(outcomes, before, row)
@@ -222,7 +222,7 @@ def _keep(unit: UnitOfWork, retelling: _Retelling, letters: Books, settled: Sett
 
 def _with_outcome(row: EventRow, settled: Settled) -> EventRow:
     outcome, reason = settled.outcomes[row.fragment_key or ""]
-    return replace(row, outcome=outcome, reason=reason)
+    return msgspec.structs.replace(row, outcome=outcome, reason=reason)
 
 
 def _move(outcomes: Counter[tuple[str, str]], before: EventRow, after: EventRow) -> None:

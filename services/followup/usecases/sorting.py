@@ -173,7 +173,7 @@ def _place_again(books: Books, seen: dict[str, KnownEvent], before: KnownEvent, 
     """Put an event where it belongs that took no effect before; its bytes were learned when they first came."""
     first = min(event.received_at, before.received_at)
     event = msgspec.structs.replace(event, received_at=first)
-    seen[event.event_id] = _known(event, place(books, replace(row, received_at=first), event))
+    seen[event.event_id] = _known(event, place(books, msgspec.structs.replace(row, received_at=first), event))
 
 
 def took_no_effect(before: KnownEvent | EventRow) -> bool:
@@ -208,7 +208,7 @@ def place(books: Books, row: EventRow, event: AdtEvent) -> tuple[str, str]:
     """Put an event that is new, or alive again, where it belongs; return its outcome so far and the reason."""
     if is_joined(event):
         key = _join(books, statement_of(event))
-        books.joined_rows.append(replace(row, outcome=_JOINED, fragment_key=key))
+        books.joined_rows.append(msgspec.structs.replace(row, outcome=_JOINED, fragment_key=key))
         return _JOINED, ""
     outcome, reason = NO_EFFECT, _why_not_joined(event)
     if event.intake.outcome in PARKED:
@@ -216,7 +216,7 @@ def place(books: Books, row: EventRow, event: AdtEvent) -> tuple[str, str]:
         why = Unusable(reason=reason, text=_ADVICE.get(reason, PARKED[event.intake.outcome]))
         letter = (row.topic, row.partition, row.offset)
         books.letters.append(_letter(letter, event.event_id, why, row.applied_at))
-    books.rows.append(replace(row, outcome=outcome, reason=reason))
+    books.rows.append(msgspec.structs.replace(row, outcome=outcome, reason=reason))
     books.outcomes[outcome, reason] += 1
     return outcome, reason
 
