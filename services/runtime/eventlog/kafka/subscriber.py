@@ -25,7 +25,8 @@ from services.runtime.eventlog.kafka.fetched import Fetched
 from services.runtime.eventlog.port import Record
 
 REQUEST_TIMEOUT_MS: Final = 3000
-FETCH_BYTES: Final = 1_048_576
+FETCH_BYTES: Final = 524_288
+"""Of a partition at once. Measured: half as much costs a fifth more a record, twice as much a tenth."""
 POLL_MS: Final = 500
 """How long a broker is asked to wait for records; well below the time-out of a request."""
 LEADER_MOVES_S: Final = 3.0
