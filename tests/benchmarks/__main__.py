@@ -15,7 +15,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.benchmarks import consumer, feeding, kafka_ingest, mllp, production, stays, worklist
+from tests.benchmarks import consumer, feeding, kafka_ingest, mllp, postgresql, production, stays, worklist
 from tests.benchmarks.processes import prepare_template
 
 SECTIONS = {
@@ -26,6 +26,7 @@ SECTIONS = {
     "consumer": consumer.measure,
     "feeding": feeding.measure,
     "stays": stays.measure,
+    "postgresql": postgresql.measure,
 }
 
 
