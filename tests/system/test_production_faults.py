@@ -48,7 +48,7 @@ pytestmark = pytest.mark.system
 SEED: Final = 11
 PATIENTS: Final = 1_000
 PER_SECOND: Final = 200.0  # faults.md §4: at least so many, from five hospitals
-CONNECTIONS: Final = 5
+CONNECTIONS: Final = 20  # four from each hospital
 KILLS_OF_ONE, KILLS_OF_BOTH = 4, 8
 """Rounds: twenty kills, each at a seeded moment of its own; a killed worker is missed for a session of 6 s."""
 RECOVERS_WITHIN_S: Final = 120.0

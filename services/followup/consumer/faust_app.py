@@ -19,7 +19,7 @@ decision and the alternatives: ADR 0013.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterable, Collection, Coroutine, Sequence
+from collections.abc import AsyncIterable, Collection, Coroutine, Mapping, Sequence
 from typing import Any, ClassVar, Final, NamedTuple, cast
 
 import faust
@@ -295,6 +295,11 @@ class _DaemonThread(WorkerThread):
 
 class _ConsumerThread(driver.AIOKafkaConsumerThread):
     """faust's consumer thread; its own `on_crash` would write a traceback with data in it on standard error."""
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        """Commit what is still ours: faust would commit nothing at all, which aiokafka calls an error, and crash."""
+        held = {tp: offset for tp, offset in offsets.items() if tp in self.assignment()}
+        return await super()._commit(held) if held else False
 
     def on_crash(self, msg: str, *fmt: Any, **_: Any) -> None:  # noqa: ANN401, ARG002 - the parent's signature
         error = next((one for one in reversed(fmt) if isinstance(one, BaseException)), None)
