@@ -106,7 +106,7 @@ def test_a_session_has_limits_and_speaks_utc(engine: sa.Engine) -> None:
     expected = {
         "lock_timeout": "10s",
         "statement_timeout": "1min",
-        "idle_in_transaction_session_timeout": "1min",
+        "idle_in_transaction_session_timeout": "15s",
         "timezone": "UTC",
         "jit": "off",
         "client_encoding": "UTF8",
