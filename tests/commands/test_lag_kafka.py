@@ -10,7 +10,7 @@ from datetime import datetime
 
 import pytest
 
-from schemas.topics import ADT_EVENTS
+from schemas.topics import ADT_EVENTS, TOPICS
 from services.runtime.clock import SystemClock, to_timestamp_us
 from services.runtime.eventlog.kafka.connection import KafkaConnection
 from services.runtime.eventlog.kafka.groups import KafkaGroupPositions
@@ -20,8 +20,8 @@ from tests.commands.conftest import Afterstay
 from tests.support.kafka import Brokers, fresh_name
 from tests.system.production import PARTITIONS, fresh_log
 
-KEPT_S = 7 * 86_400
-"""Kafka's own default, since the topic says nothing else."""
+KEPT_S = next(topic.retention_ms for topic in TOPICS if topic.name == ADT_EVENTS) / 1_000
+"""As the contract says, by which the topic is made."""
 
 
 @pytest.fixture(scope="module")
