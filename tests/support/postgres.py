@@ -81,6 +81,10 @@ class PostgresServer:
     def freeze(self) -> None:
         """Stop all its processes where they stand: connections stay open and nothing is answered."""
         self._signal_all(signal.SIGSTOP)
+        deadline = time.monotonic() + START_WITHIN_S
+        while not all(_stands(one) for one in self._processes()):  # a signal takes effect a moment later
+            assert time.monotonic() < deadline, "PostgreSQL does not freeze"
+            time.sleep(0.01)
 
     def thaw(self) -> None:
         """Let a frozen one go on."""
@@ -92,15 +96,21 @@ class PostgresServer:
         return int((self._data / "postmaster.pid").read_text(encoding="ascii").split("\n", 1)[0])
 
     def _signal_all(self, number: signal.Signals) -> None:
-        first = psutil.Process(self.pid)
-        for process in (first, *first.children()):
+        """Signal the first process and then its children: one that stands makes no more of them."""
+        os.kill(self.pid, number)
+        for process in self._processes()[1:]:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.send_signal(number)
+
+    def _processes(self) -> list[psutil.Process]:
+        first = psutil.Process(self.pid)
+        return [first, *first.children()]
 
     def close(self) -> None:
         """End it if it runs, and delete its files."""
         with contextlib.suppress(subprocess.CalledProcessError):
             self._run("pg_ctl", "-D", self._data, "status")
+            self.thaw()  # a test may have failed while it stood still
             self.stop()
         shutil.rmtree(self.home)
 
@@ -156,6 +166,14 @@ class PostgresServer:
         except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
             return error
         return None
+
+
+def _stands(process: psutil.Process) -> bool:
+    """Tell whether a process was stopped, or is gone."""
+    try:
+        return process.status() in {psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE}
+    except psutil.NoSuchProcess:
+        return True
 
 
 def _free_port() -> int:
